@@ -1,0 +1,593 @@
+"""Lossless editing of an ONNX graph.
+
+onnx-graphsurgeon's nodes and tensors keep producers and consumers in step while a pass rewires them. Its importer
+and exporter, though, drop what they do not know (metadata_props, quantization annotations, doc strings, value_info
+of other types, node order around subgraphs). So the editor borrows the objects and writes the result itself: what
+a pass did not touch is copied from the source's own protobufs, in the source's order, and no weight is ever read
+unless a pass asks for its value.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import helper, numpy_helper
+
+from passes.errors import ModelError
+
+Shape = tuple[int | str | None, ...]
+
+QUANTISERS = frozenset(
+    {
+        "Quant",
+        "BipolarQuant",
+        "Trunc",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "FakeQuant",
+        "IntQuant",
+        "FloatQuant",
+    }
+)
+"""Operators that only round to a grid: for shapes and for naming a skip's kind they are the identity."""
+
+DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
+
+# Tensors with more elements than this cannot be a shape, a pad or a slice bound: shape inference does without them.
+_SMALL = 1024
+
+
+class Node(gs.Node):
+    """A graphsurgeon node that is only ever equal to itself and remembers the NodeProto it came from."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __init__(self, source: onnx.NodeProto, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.source = source
+
+
+def attributes(node: Node) -> dict[str, Any]:
+    """The node's attributes as Python values; those that refer to a function's parameter are left out."""
+    return {a.name: helper.get_attribute_value(a) for a in node.source.attribute if not a.ref_attr_name}
+
+
+def is_standard(node: Node) -> bool:
+    """Whether the node is an operator of ONNX itself."""
+    return (node.domain or "") in DEFAULT_DOMAINS
+
+
+def label(node: Node) -> str:
+    """What to call a node in a sentence: its name, or its operator and output where it has none."""
+    return f"{node.op} {node.name!r}" if node.name else f"{node.op} that makes {node.outputs[0].name!r}"
+
+
+class Editor:
+    """One model being edited. The source model is read, never modified.
+
+    Raises:
+        ModelError: when two nodes make one tensor, or the nodes form a cycle.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.source = model
+        self.opset = next((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), 0)
+        graph = model.graph
+        self._tensors: dict[str, gs.Variable] = {}
+        self._initializers: dict[str, onnx.TensorProto] = {i.name: i for i in graph.initializer}
+        self._sparse = {s.values.name for s in graph.sparse_initializer}
+        self._new_initializers: dict[str, onnx.TensorProto] = {}
+        self._dropped_initializers: set[str] = set()
+        self._stale_shapes: set[str] = set()
+        self._metadata: dict[str, str] = {}
+        self._inserted: dict[int, tuple[list[Node], list[Node]]] = {}  # id -> (before, after), in order
+        self._dead: set[int] = set()
+        self._attributes: dict[int, dict[str, Any]] = {}
+        self._changed = False
+        self._shapes: dict[str, onnx.TypeProto] | None = None
+        self._captured = frozenset(_captured_names(graph))
+        self.outputs: frozenset[str] = frozenset(o.name for o in graph.output)
+        constant_names = self._initializers.keys() | self._sparse
+        self.inputs: tuple[str, ...] = tuple(i.name for i in graph.input if i.name not in constant_names)
+        self._annotated = {p.value for a in graph.quantization_annotation for p in a.quant_parameter_tensor_names} | {
+            a.tensor_name for a in graph.quantization_annotation
+        }
+        self._nodes: list[Node] = []
+        self._producers: dict[str, Node] = {}
+        for proto in graph.node:
+            node = Node(
+                proto,
+                op=proto.op_type,
+                name=proto.name,
+                attrs={},
+                domain=proto.domain or None,
+                inputs=[self.tensor(n) for n in proto.input],
+                outputs=[self.tensor(n) for n in proto.output],
+            )
+            self._nodes.append(node)
+            for name in proto.output:
+                if name and (name in self._producers or name in constant_names or name in self.inputs):
+                    raise ModelError(
+                        f"The tensor {name!r} is made twice; give each tensor one producer, as ONNX demands."
+                    )
+                self._producers[name] = node
+        self._names = (
+            {n.name for n in self._nodes}
+            | set(self._tensors)
+            | constant_names
+            | set(self.inputs)
+            | self.outputs
+            | self._captured
+        )
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    def tensor(self, name: str) -> gs.Variable:
+        """The tensor called ``name``; an omitted optional input is a fresh empty one."""
+        if not name:
+            return gs.Variable.empty()
+        if name not in self._tensors:
+            self._tensors[name] = gs.Variable(name)
+        return self._tensors[name]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The live nodes in a topological order that keeps the source's order wherever it can.
+
+        Raises:
+            ModelError: when the nodes form a cycle.
+        """
+        ordered: list[Node] = []
+        for node in self._nodes:
+            self._emit(node, ordered)
+        return _stable_topological_order(ordered)
+
+    def _emit(self, node: Node, into: list[Node]) -> None:
+        before, after = self._inserted.get(id(node), ((), ()))
+        for other in before:
+            self._emit(other, into)
+        if id(node) not in self._dead:
+            into.append(node)
+        for other in after:
+            self._emit(other, into)
+
+    def producer(self, tensor: gs.Variable) -> Node | None:
+        """The node that makes ``tensor``, or None for graph inputs and initialisers."""
+        return tensor.inputs[0] if tensor.inputs else None
+
+    def consumers(self, tensor: gs.Variable) -> list[Node]:
+        """The nodes of the top-level graph that read ``tensor``, each once."""
+        return list(dict.fromkeys(tensor.outputs))
+
+    def is_pinned(self, tensor: gs.Variable) -> bool:
+        """Whether the name must live on: a graph output, or read inside a subgraph."""
+        return tensor.name in self.outputs or tensor.name in self._captured
+
+    def is_private(self, tensor: gs.Variable) -> bool:
+        """Whether exactly one node input reads ``tensor`` and nothing else sees it."""
+        return len(tensor.outputs) == 1 and not self.is_pinned(tensor)
+
+    def captured_by(self, node: Node) -> list[str]:
+        """Names that the node's subgraphs read from outside themselves (or could)."""
+        return [n for a in node.source.attribute for g in _graphs(a) for n in _names_read(g)]
+
+    def initializer(self, name: str) -> onnx.TensorProto | None:
+        """The initialiser called ``name`` as it stands now."""
+        if name in self._new_initializers:
+            return self._new_initializers[name]
+        if name in self._dropped_initializers:
+            return None
+        return self._initializers.get(name)
+
+    def is_initializer(self, tensor: gs.Variable) -> bool:
+        return self.initializer(tensor.name) is not None or tensor.name in self._sparse
+
+    def size(self, tensor: gs.Variable) -> int | None:
+        """The number of elements of a constant, without reading it; None when unknown."""
+        proto = self.initializer(tensor.name)
+        if proto is None:
+            node = self.producer(tensor)
+            if node is None or node.op != "Constant":
+                shape = self.shape(tensor)
+                known = shape is not None and all(isinstance(d, int) for d in shape)
+                return math.prod(shape) if known else None  # type: ignore[arg-type]
+            value = attributes(node)
+            if "value" not in value:
+                return int(np.size(next(iter(value.values()))))
+            proto = value["value"]
+        return math.prod(proto.dims)
+
+    def value(self, tensor: gs.Variable) -> np.ndarray:
+        """The value of a constant: an initialiser, a Constant node, or what is computed from those alone.
+
+        Raises:
+            ModelError: when the tensor is no constant, its data are external, or an operator has no reference.
+        """
+        proto = self.initializer(tensor.name)
+        if proto is not None:
+            if proto.data_location == onnx.TensorProto.EXTERNAL:
+                raise ModelError(
+                    f"The weight {tensor.name!r} lies in an external file; load the model with its external data."
+                )
+            return np.asarray(numpy_helper.to_array(proto))
+        return self._compute(tensor)
+
+    def _compute(self, tensor: gs.Variable) -> np.ndarray:
+        from onnx.reference import ReferenceEvaluator
+
+        nodes: dict[int, Node] = {}
+        constants: dict[str, onnx.TensorProto] = {}
+        pending = [tensor]
+        while pending:
+            current = pending.pop()
+            proto = self.initializer(current.name)
+            if proto is not None:
+                if proto.data_location == onnx.TensorProto.EXTERNAL:
+                    raise ModelError(
+                        f"The weight {current.name!r} lies in an external file; load the model with its external data."
+                    )
+                constants[current.name] = proto
+                continue
+            node = self.producer(current)
+            if node is None:
+                raise ModelError(f"The tensor {tensor.name!r} is no constant: it depends on {current.name!r}.")
+            if id(node) not in nodes:
+                nodes[id(node)] = node
+                pending.extend(t for t in node.inputs if t.name)
+        ordered = [_proto(n, {}) for n in _stable_topological_order(list(nodes.values()))]
+        output = helper.make_empty_tensor_value_info(tensor.name)
+        graph = helper.make_graph(ordered, "constant", [], [output], list(constants.values()))
+        model = helper.make_model(graph, opset_imports=self.source.opset_import, functions=self.source.functions)
+        try:
+            (value,) = ReferenceEvaluator(model).run(None, {})
+        except Exception as error:
+            raise ModelError(f"The constant {tensor.name!r} cannot be computed: {error}.") from error
+        return np.asarray(value)
+
+    def shape(self, tensor: gs.Variable) -> Shape | None:
+        """The inferred shape: ints, names of symbolic dimensions, None for unknown ones; None when unknown."""
+        kind = self._types().get(tensor.name)
+        if kind is None or not kind.tensor_type.HasField("shape"):
+            return None
+        return tuple(
+            d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.tensor_type.shape.dim
+        )
+
+    def element_type(self, tensor: gs.Variable) -> int | None:
+        """The onnx.TensorProto.DataType, or None when unknown."""
+        kind = self._types().get(tensor.name)
+        return kind.tensor_type.elem_type or None if kind is not None else None
+
+    def _types(self) -> dict[str, onnx.TypeProto]:
+        if self._shapes is None:
+            light = onnx.ModelProto(ir_version=self.source.ir_version)
+            light.opset_import.extend(self.source.opset_import)
+            light.functions.extend(self.source.functions)
+            self._write(light, light=True)
+            self._shapes = _infer_types(light)
+        return self._shapes
+
+    # -- editing ---------------------------------------------------------------------------------------------
+
+    def fresh(self, base: str) -> str:
+        """``base``, or ``base`` with the first number that makes it a name nobody has."""
+        name, n = base, 1
+        while name in self._names:
+            n += 1
+            name = f"{base}_{n}"
+        self._names.add(name)
+        return name
+
+    def add_constant(self, name: str, value: np.ndarray) -> gs.Variable:
+        """A new initialiser, named ``name`` or, where that is taken, after it."""
+        name = self.fresh(name)
+        self._new_initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self._touch()
+        return self.tensor(name)
+
+    def add_node(
+        self,
+        op: str,
+        inputs: Iterable[gs.Variable],
+        name: str,
+        *,
+        before: Node | None = None,
+        after: Node | None = None,
+        output: gs.Variable | None = None,
+        **attrs: Any,
+    ) -> gs.Variable:
+        """A new standard node beside another one; returns the tensor it makes.
+
+        ``name`` names node and output (made unique). With ``output`` the node makes that tensor instead, which
+        must have lost its producer.
+        """
+        made = self.tensor(self.fresh(f"{name}_out")) if output is None else output
+        name = self.fresh(name)
+        node = Node(
+            helper.make_node(op, [], [], name=name, **attrs),
+            op=op,
+            name=name,
+            attrs={},
+            inputs=list(inputs),
+            outputs=[made],
+        )
+        if not self._nodes:
+            self._nodes.append(node)
+        else:
+            anchor = before or after or self._nodes[-1]
+            slots = self._inserted.setdefault(id(anchor), ([], []))
+            if before is not None:
+                slots[0].append(node)
+            else:
+                slots[1].append(node)
+        self._touch()
+        return made
+
+    def set_attribute(self, node: Node, name: str, value: Any) -> None:
+        """Set one attribute; the others keep their protobufs."""
+        self._attributes.setdefault(id(node), {})[name] = value
+        self._touch()
+
+    def attribute(self, node: Node, name: str, default: Any = None) -> Any:
+        """One attribute's value as it stands now."""
+        changed = self._attributes.get(id(node), {})
+        return changed[name] if name in changed else attributes(node).get(name, default)
+
+    def set_input(self, node: Node, slot: int, tensor: gs.Variable) -> None:
+        """Make input ``slot`` of ``node`` read ``tensor``, adding omitted inputs before it where needed."""
+        while len(node.inputs) <= slot:
+            node.inputs.append(gs.Variable.empty())
+        node.inputs[slot] = tensor
+        self._touch()
+
+    def set_weight(self, node: Node, slot: int, value: np.ndarray, name: str) -> None:
+        """Give ``node`` its own constant at input ``slot``.
+
+        An initialiser that only this node reads keeps its name and takes the value; a shared, computed or missing
+        one is left to its other readers, and a new initialiser called ``name`` takes its place.
+        """
+        old = node.inputs[slot] if slot < len(node.inputs) and node.inputs[slot].name else None
+        if old is not None:
+            proto = self.initializer(old.name)
+            if proto is not None and self.is_private(old) and old.name not in self._annotated:
+                replaced = numpy_helper.from_array(np.ascontiguousarray(value), old.name)
+                replaced.doc_string = proto.doc_string
+                self._new_initializers[old.name] = replaced
+                self._stale_shapes.add(old.name)
+                self._touch()
+                return
+        self.set_input(node, slot, self.add_constant(name, value))
+        if old is not None:
+            self.prune([old])
+
+    def redirect(self, old: gs.Variable, new: gs.Variable) -> None:
+        """Everything that read ``old`` reads ``new``, and ``old`` loses its producer.
+
+        Where the name ``old`` must live on, the node that makes ``new`` makes ``old`` instead; an Identity is put
+        between them where that cannot be (``new`` must live on too, or has no producer).
+        """
+        anchor = self.producer(old)
+        if anchor is not None:
+            anchor.outputs[anchor.outputs.index(old)] = gs.Variable.empty()
+        for node in self.consumers(old):
+            for slot, tensor in enumerate(node.inputs):
+                if tensor.name == old.name:
+                    node.inputs[slot] = new
+        if self.is_pinned(old):
+            maker = self.producer(new)
+            if maker is None or self.is_pinned(new):
+                self.add_node("Identity", [new], f"{old.name}_identity", after=anchor, output=old)
+            else:
+                maker.outputs[[t.name for t in maker.outputs].index(new.name)] = old
+                for node in self.consumers(new):
+                    for slot, tensor in enumerate(node.inputs):
+                        if tensor.name == new.name:
+                            node.inputs[slot] = old
+        self._touch()
+
+    def remove(self, node: Node) -> None:
+        """Take out ``node`` and whatever only it used."""
+        inputs = list(node.inputs)
+        node.inputs.clear()
+        node.outputs.clear()
+        self._dead.add(id(node))
+        self._touch()
+        self.prune(inputs)
+
+    def prune(self, tensors: Iterable[gs.Variable]) -> None:
+        """Take out those of ``tensors`` that nobody reads, and in turn what only they used."""
+        pending = list(tensors)
+        while pending:
+            tensor = pending.pop()
+            if not tensor.name or tensor.outputs or self.is_pinned(tensor):
+                continue
+            node = self.producer(tensor)
+            if node is None:
+                if tensor.name not in self._annotated and tensor.name not in self.inputs:
+                    self._dropped_initializers.add(tensor.name)
+                    self._new_initializers.pop(tensor.name, None)
+                    self._touch()
+            elif not any(t.name and (t.outputs or self.is_pinned(t)) for t in node.outputs):
+                pending.extend(node.inputs)
+                node.inputs.clear()
+                node.outputs.clear()
+                self._dead.add(id(node))
+                self._touch()
+
+    def forget_shape(self, tensor: gs.Variable) -> None:
+        """Drop the source's value_info of a tensor whose shape a pass has changed."""
+        self._stale_shapes.add(tensor.name)
+        self._touch()
+
+    def metadata(self, key: str) -> str | None:
+        """One entry of the model's metadata_props, as it stands now."""
+        if key in self._metadata:
+            return self._metadata[key]
+        return next((p.value for p in self.source.metadata_props if p.key == key), None)
+
+    def set_metadata(self, key: str, value: str) -> None:
+        if self.metadata(key) != value:
+            self._metadata[key] = value
+            self._touch()
+
+    def _touch(self) -> None:
+        self._changed = True
+        self._shapes = None
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def finish(self) -> tuple[onnx.ModelProto, bool]:
+        """The edited model, and whether it differs from the source."""
+        result = onnx.ModelProto()
+        if not self._changed:
+            result.CopyFrom(self.source)
+            return result, False
+        for field, value in self.source.ListFields():
+            if field.name == "graph":
+                continue
+            if _is_repeated(field):
+                getattr(result, field.name).MergeFrom(value)
+            elif field.message_type is not None:
+                getattr(result, field.name).CopyFrom(value)
+            else:
+                setattr(result, field.name, value)
+        for key, text in self._metadata.items():
+            entry = next((p for p in result.metadata_props if p.key == key), None) or result.metadata_props.add(key=key)
+            entry.value = text
+        self._write(result, light=False)
+        return result, True
+
+    def _write(self, model: onnx.ModelProto, light: bool) -> None:
+        """Write the graph as it stands into ``model``; ``light``: for shape inference, big weights only as types."""
+        source, graph = self.source.graph, model.graph
+        live = self.nodes
+        existing = {t.name for n in live for t in n.outputs} | set(self.inputs)
+        existing |= (self._initializers.keys() | self._sparse) - self._dropped_initializers
+        existing |= self._new_initializers.keys()
+        graph.name, graph.doc_string = source.name, source.doc_string
+        graph.metadata_props.extend(source.metadata_props)
+        for node in live:
+            graph.node.append(_proto(node, self._attributes.get(id(node), {})))
+        for value in source.input:  # old models list their initialisers here too
+            if value.name in self._new_initializers:
+                graph.input.append(_typed(self._new_initializers[value.name]))
+            elif value.name not in self._dropped_initializers:
+                graph.input.append(value)
+        graph.output.extend(source.output)
+        listed = {i.name for i in source.input}
+        kept = [i for i in source.initializer if i.name not in self._dropped_initializers]
+        new = [t for name, t in self._new_initializers.items() if name not in self._initializers]
+        for proto in [self._new_initializers.get(i.name, i) for i in kept] + new:
+            big = math.prod(proto.dims) > _SMALL or proto.data_location == onnx.TensorProto.EXTERNAL
+            if not (light and big):
+                graph.initializer.append(proto)
+            elif proto.name not in listed:
+                graph.input.append(_typed(proto))
+        graph.sparse_initializer.extend(
+            s for s in source.sparse_initializer if s.values.name not in self._dropped_initializers
+        )
+        graph.value_info.extend(v for v in source.value_info if v.name in existing and v.name not in self._stale_shapes)
+        graph.quantization_annotation.extend(a for a in source.quantization_annotation if a.tensor_name in existing)
+
+
+def _typed(proto: onnx.TensorProto) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(proto.name, proto.data_type, list(proto.dims))
+
+
+def _proto(node: Node, changed: dict[str, Any]) -> onnx.NodeProto:
+    """The node as a protobuf: the source's, with today's inputs, outputs and changed attributes."""
+    proto = onnx.NodeProto()
+    proto.CopyFrom(node.source)
+    outputs = [t.name for t in node.outputs]
+    if list(proto.input) != [t.name for t in node.inputs]:
+        del proto.input[:]
+        proto.input.extend(t.name for t in node.inputs)
+    if list(proto.output) != outputs:
+        del proto.output[:]
+        proto.output.extend(outputs)
+    for name, value in changed.items():
+        new = helper.make_attribute(name, value)
+        old = next((a for a in proto.attribute if a.name == name), None)
+        if old is None:
+            proto.attribute.append(new)
+        else:
+            old.CopyFrom(new)
+    return proto
+
+
+def _stable_topological_order(nodes: list[Node]) -> list[Node]:
+    """``nodes`` so that each comes after those it reads, moved no more than that needs."""
+    position = {id(n): i for i, n in enumerate(nodes)}
+    needs = [{position[id(t.inputs[0])] for t in n.inputs if t.inputs and id(t.inputs[0]) in position} for n in nodes]
+    if all(not before or max(before) < i for i, before in enumerate(needs)):
+        return nodes
+    readers: list[list[int]] = [[] for _ in nodes]
+    for i, before in enumerate(needs):
+        for j in before:
+            readers[j].append(i)
+    waiting = [len(before) for before in needs]
+    ready = [i for i, count in enumerate(waiting) if count == 0]
+    ordered = []
+    while ready:
+        i = heapq.heappop(ready)
+        ordered.append(nodes[i])
+        for j in readers[i]:
+            waiting[j] -= 1
+            if waiting[j] == 0:
+                heapq.heappush(ready, j)
+    if len(ordered) < len(nodes):
+        stuck = next(nodes[i] for i, count in enumerate(waiting) if count)
+        raise ModelError(f"The graph has a cycle through {label(stuck)}; an ONNX graph must be acyclic.")
+    return ordered
+
+
+def _graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
+    if attribute.HasField("g"):
+        yield attribute.g
+    yield from attribute.graphs
+
+
+def _names_read(graph: onnx.GraphProto) -> Iterator[str]:
+    """Every name that a subgraph reads; a few are its own, which does no harm."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            for inner in _graphs(attribute):
+                yield from _names_read(inner)
+    for output in graph.output:
+        yield output.name
+
+
+def _captured_names(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in _graphs(attribute):
+                yield from _names_read(inner)
+
+
+def _is_repeated(field: Any) -> bool:
+    repeated = getattr(field, "is_repeated", None)  # protobuf 6; older ones only have the label
+    return bool(repeated) if repeated is not None else field.label == field.LABEL_REPEATED
+
+
+def _infer_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
+    """Shapes and types of every tensor that onnx can infer, quantisers taken for the identity."""
+    for node in model.graph.node:
+        if node.op_type in QUANTISERS and node.domain not in DEFAULT_DOMAINS:
+            node.op_type, node.domain = "Identity", ""
+            del node.input[1:], node.attribute[:]
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception as error:
+        raise ModelError(f"The shapes of this model cannot be inferred: {str(error).splitlines()[0]}.") from error
+    types = {i.name: helper.make_tensor_type_proto(i.data_type, list(i.dims)) for i in inferred.initializer}
+    for value in [*inferred.input, *inferred.output, *inferred.value_info]:
+        types[value.name] = value.type
+    return types
