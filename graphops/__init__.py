@@ -1,0 +1,1 @@
+"""Takes the skip connections out of trained ONNX networks."""

@@ -1,0 +1,208 @@
+"""Weights that lie in files beside a model, as ONNX's external data.
+
+A location is believed only as far as the model's own folder: an absolute path, a ``..`` or a link that leads out
+of it is refused, for a model file may come from anybody.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import onnx
+from onnx import AttributeProto, TensorProto
+
+from graphops.files import atomic
+from passes.errors import ModelError, UserError
+
+ALIGNMENT = 4096
+"""Offsets are multiples of a page, so that runtimes can map the file."""
+
+SMALL = 1024
+"""Tensors of fewer bytes stay in the model: shapes and axes are needed to infer anything."""
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Every tensor that holds data: initialisers and attributes, in subgraphs and functions too."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        for node in function.node:
+            yield from _attribute_tensors(node.attribute)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        yield from _attribute_tensors(node.attribute)
+
+
+def _attribute_tensors(attributes: list[AttributeProto]) -> Iterator[TensorProto]:
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        if attribute.HasField("sparse_tensor"):
+            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+        if attribute.HasField("g"):
+            yield from _graph_tensors(attribute.g)
+        yield from attribute.tensors
+        for sparse in attribute.sparse_tensors:
+            yield from (sparse.values, sparse.indices)
+        for graph in attribute.graphs:
+            yield from _graph_tensors(graph)
+
+
+def external_tensors(model: onnx.ModelProto) -> list[TensorProto]:
+    """The tensors whose data lie in another file."""
+    return [t for t in tensors(model) if t.data_location == TensorProto.EXTERNAL]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor's bytes lie: ``length`` bytes from ``offset`` in the file ``location``."""
+
+    location: str
+    offset: int
+    length: int | None
+
+
+def place(tensor: TensorProto) -> Place:
+    """The external place of ``tensor``.
+
+    Raises:
+        ModelError: when it names none, or names it in a way ONNX does not.
+    """
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    try:
+        length = int(entries["length"]) if "length" in entries else None
+        found = Place(entries["location"], int(entries.get("offset", "0")), length)
+    except (KeyError, ValueError):
+        found = Place("", -1, None)
+    if not found.location or found.offset < 0 or (found.length is not None and found.length < 0):
+        raise ModelError(f"Tensor {tensor.name!r} names no place for its external data; export the model again.")
+    return found
+
+
+def resolve(folder: Path, location: str) -> Path:
+    """The file that ``location`` names, proved to lie inside ``folder``.
+
+    Raises:
+        ModelError: when it does not, or is not a file.
+    """
+    posix, windows = PurePosixPath(location), PureWindowsPath(location)
+    outside = posix.is_absolute() or windows.is_absolute() or ".." in (*posix.parts, *windows.parts)
+    path = (folder / location).resolve()
+    if outside or not path.is_relative_to(folder.resolve()):
+        raise ModelError(
+            f"The model keeps weights in {location!r}, outside its own folder, where nothing is read; "
+            "put the data file beside the model and refer to it by its name."
+        )
+    if not path.is_file():
+        raise ModelError(f"The model's data file {folder / location} is missing; put it beside the model.")
+    return path
+
+
+def check(model: onnx.ModelProto, folder: Path) -> None:
+    """See, without reading a weight, that every external tensor's bytes are there.
+
+    Raises:
+        ModelError: when a data file is missing, too short or outside ``folder``.
+    """
+    for tensor in external_tensors(model):
+        where = place(tensor)
+        size = resolve(folder, where.location).stat().st_size
+        if where.offset + (where.length or 0) > size:
+            raise ModelError(
+                f"The data file {folder / where.location} ends before tensor {tensor.name!r}; copy it again."
+            )
+
+
+def load(model: onnx.ModelProto, folder: Path) -> None:
+    """Bring every external tensor of ``model`` into memory, in place."""
+    for tensor in external_tensors(model):
+        where = place(tensor)
+        path = resolve(folder, where.location)
+        try:
+            with open(path, "rb") as stream:
+                stream.seek(where.offset)
+                tensor.raw_data = stream.read(-1 if where.length is None else where.length)
+        except OSError as error:
+            raise ModelError(f"The data file {path} cannot be read: {error.strerror}; mend its permissions.") from error
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+
+
+def locations(model: onnx.ModelProto) -> list[str]:
+    """The data files that ``model`` refers to, each once, in order."""
+    return list(dict.fromkeys(place(t).location for t in external_tensors(model)))
+
+
+def copy(model: onnx.ModelProto, source: Path, output: Path, force: bool) -> list[Path]:
+    """Copy the data files of ``model`` from folder ``source`` to beside ``output``; return those newly made.
+
+    A file that is there already with the same content is left alone.
+
+    Raises:
+        UserError: when another file of that name is there and not ``force``, or the disk is full.
+    """
+    made: list[Path] = []
+    for location in locations(model):
+        origin, target = resolve(source, location), output.parent / location
+        if target.resolve() == output.resolve():
+            raise UserError(f"{output} would overwrite the model's own data file; choose another name.")
+        if target.exists() and (target.samefile(origin) or filecmp.cmp(origin, target, shallow=False)):
+            continue
+        is_new = not target.exists()
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(origin, "rb") as data, atomic(target, force) as stream:
+                shutil.copyfileobj(data, stream, 1 << 22)
+        except OSError as error:
+            raise UserError(f"{target} was not written: {error.strerror}; write elsewhere.") from error
+        if is_new:
+            made.append(target)
+    return made
+
+
+def data_file(output: Path) -> Path:
+    """Where ``split`` puts the weights of a model written to ``output``."""
+    return output.with_name(output.name + ".data")
+
+
+def split(model: onnx.ModelProto, output: Path, force: bool) -> onnx.ModelProto:
+    """Write the large tensors of ``model`` to ``<output>.data``; return a model that refers to them.
+
+    ``model`` itself is the same afterwards.
+    """
+    data = data_file(output)
+    contents = {i: t.raw_data for i, t in enumerate(tensors(model)) if len(t.raw_data) >= SMALL}
+    offsets = {}
+    with atomic(data, force) as stream:
+        for i, content in contents.items():
+            stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
+            offsets[i] = stream.tell()
+            stream.write(content)
+    light = _without(model, contents)
+    for i, tensor in enumerate(tensors(light)):
+        if i in contents:
+            onnx.external_data_helper.set_external_data(tensor, data.name, offsets[i], len(contents[i]))
+            tensor.ClearField("raw_data")
+    return light
+
+
+def _without(model: onnx.ModelProto, contents: dict[int, bytes]) -> onnx.ModelProto:
+    """A copy of ``model`` that lacks ``contents``, made without copying them."""
+    kept = [t for i, t in enumerate(tensors(model)) if i in contents]
+    light = onnx.ModelProto()
+    try:
+        for tensor in kept:
+            tensor.raw_data = b"\0"
+        light.CopyFrom(model)
+    finally:
+        for tensor, content in zip(kept, contents.values(), strict=True):
+            tensor.raw_data = content
+    return light

@@ -1,0 +1,68 @@
+"""Writing files so that no reader, and no power cut, ever meets half of one."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from passes.errors import UserError
+
+
+def check_output(path: Path, force: bool = False) -> None:
+    """Say at once, before any work is done, that ``path`` cannot be written.
+
+    Raises:
+        UserError: when ``path`` is a folder, lies in a folder that is not there, or exists and not ``force``.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file to write.")
+    if not path.parent.is_dir():
+        raise UserError(f"{path} cannot be written, for there is no folder {path.parent}; make it first.")
+    if path.exists() and not force:
+        raise UserError(f"{path} exists already; choose another name or pass --force to overwrite it.")
+
+
+@contextmanager
+def atomic(path: Path, force: bool = True) -> Iterator[BinaryIO]:
+    """A binary stream whose content becomes ``path`` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        UserError: as ``check_output``; when the disk is full or the folder may not be written.
+    """
+    check_output(path, force)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(_reason(path, error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, force: bool = True) -> None:
+    """``path`` holds all of ``content`` afterwards, or what it held before."""
+    with atomic(path, force) as stream:
+        stream.write(content)
+
+
+def write_json(path: Path, value: Any, force: bool = True) -> None:
+    """``value`` as indented JSON."""
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), force)
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{path} was not written, for the disk is full or a size limit is reached; make room or write elsewhere."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path} may not be written; change the permissions of {path.parent} or write elsewhere."
+    return f"{path} was not written: {error.strerror or error}; write elsewhere."

@@ -1,0 +1,137 @@
+"""Models from files and back: every way in which that goes wrong has its sentence."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from graphops import external
+from graphops.files import atomic, check_output
+from passes.errors import ModelError, UserError
+
+LARGEST = 2**31 - 2**24
+"""Bytes of weights that one protobuf file holds, with room for the graph; more go to a data file."""
+
+
+def load_model(path: str | Path, weights: bool = True) -> onnx.ModelProto:
+    """Read and check an ONNX model.
+
+    Args:
+        path: the file.
+        weights: bring weights that lie in other files into memory; False leaves them where they are.
+
+    Raises:
+        ModelError: when the file is missing, is a folder, may not be read, is no valid ONNX model, or keeps
+            weights in a file that is missing, too short or outside the model's folder.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+    except FileNotFoundError as error:
+        raise ModelError(f"There is no file {path}; check the path.") from error
+    except IsADirectoryError as error:
+        raise ModelError(f"{path} is a folder; name the ONNX file in it.") from error
+    except PermissionError as error:
+        raise ModelError(f"{path} may not be read; change its permissions.") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}; check the path.") from error
+    model = _parse(path, content)
+    external.check(model, path.parent)
+    _check(path)
+    if weights:
+        external.load(model, path.parent)
+    return model
+
+
+def _parse(path: Path, content: bytes) -> onnx.ModelProto:
+    if not content:
+        raise ModelError(f"{path} is empty; export or copy the model again.")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError as error:
+        raise ModelError(f"{path} is not an ONNX model, or is cut short; export or copy it again.") from error
+    # Protobuf finds a message in many files that hold none: it only skips the fields that it does not know.
+    if not model.ir_version or not model.graph.node or not model.graph.output:
+        raise ModelError(
+            f"{path} is not an ONNX model, or is cut short: it has no graph with nodes and outputs; "
+            "export or copy it again."
+        )
+    return model
+
+
+def _check(path: Path) -> None:
+    try:
+        # By path, for then the checker finds data files, and models of any size fit.
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+        reason = lines[0].rstrip(".") if lines else "no reason given"
+        raise ModelError(f"{path} is not a valid ONNX model ({reason}); export it again.") from error
+
+
+def save_model(model: onnx.ModelProto, path: str | Path, force: bool = False, source: str | Path | None = None) -> None:
+    """Write ``model`` so that ``path`` holds all of it or what it held before.
+
+    Data files that the model refers to are copied beside ``path``, unless they lie there already. Weights in
+    memory beyond 2 GB go to ``<path>.data``.
+
+    Args:
+        model: what to write; it is the same afterwards.
+        path: where to.
+        force: overwrite what is there.
+        source: the file the model was read from; needed when its weights lie in other files.
+
+    Raises:
+        UserError: when something is there already and not ``force``, when the disk is full, when the folder is
+            missing or may not be written.
+    """
+    path = Path(path)
+    check_target(path, source, force)
+    made: list[Path] = []
+    if external.locations(model):
+        if source is None:
+            raise UserError(f"{path} needs the model's data files, and nothing says where they are; pass source=.")
+        made = external.copy(model, Path(source).parent, path, force)
+    try:
+        if sum(len(tensor.raw_data) for tensor in external.tensors(model)) > LARGEST:
+            data = external.data_file(path)
+            is_new = not data.exists()
+            model = external.split(model, path, force)
+            made += [data] * is_new
+        with atomic(path, force) as stream:
+            stream.write(model.SerializeToString(deterministic=True))
+    except BaseException:
+        for file in made:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def check_target(path: Path, source: str | Path | None, force: bool) -> None:
+    """Say before any work is done that ``path`` cannot be written; as ``check_output``, and names the input.
+
+    Raises:
+        UserError: see ``save_model``.
+    """
+    if source is not None and path.exists() and Path(source).exists() and path.samefile(source) and not force:
+        raise UserError(f"{path} is the input itself; choose another name or pass --force to overwrite it.")
+    check_output(path, force)
+
+
+def fingerprint(path: str | Path) -> str:
+    """SHA-256, in hex, of the model's file and of every data file it refers to.
+
+    Raises:
+        ModelError: as ``load_model``.
+    """
+    path = Path(path)
+    model = load_model(path, weights=False)
+    digest = hashlib.sha256()
+    for file in [path, *(external.resolve(path.parent, location) for location in external.locations(model))]:
+        with open(file, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
