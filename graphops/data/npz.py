@@ -1,0 +1,84 @@
+"""A numpy .npz file of images and labels.
+
+Arrays ``x_train``, ``y_train``, ``x_test``, ``y_test``, or ``x`` and ``y`` alone, which are divided with a
+fixed seed. Images are [N, C, H, W], [N, H, W, C] or [N, H, W]; labels are integers, [N] or [N, 1]. An array
+``classes`` of strings may name the classes.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from graphops.data.dataset import DataSet, Split, divide
+from graphops.data.normalisation import by_name
+from graphops.data.registry import reader
+from passes.errors import UserError
+
+_SPLIT = ("x_train", "y_train", "x_test", "y_test")
+
+
+@reader(lambda path: path.suffix == ".npz")
+def read(path: Path) -> DataSet:
+    """Read ``path``; 8-bit images get the normalisation "unit", floats "none".
+
+    Raises:
+        UserError: when the file is missing, damaged, holds pickled objects, or not the arrays above.
+    """
+    arrays = _arrays(path)
+    try:
+        if all(name in arrays for name in _SPLIT):
+            train = Split(_images(arrays["x_train"]), _labels(arrays["y_train"]))
+            test = Split(_images(arrays["x_test"]), _labels(arrays["y_test"]))
+        elif "x" in arrays and "y" in arrays:
+            whole = Split(_images(arrays["x"]), _labels(arrays["y"]))
+            train, test = divide(whole.images, whole.labels)
+        else:
+            raise UserError(f"it holds {', '.join(arrays) or 'nothing'}, not {', '.join(_SPLIT)}, nor x and y.")
+    except UserError as error:
+        raise UserError(f"{path}: {str(error)[0].lower()}{str(error)[1:]}") from error
+    count = 1 + max(int(train.labels.max()), int(test.labels.max()))
+    if "classes" not in arrays and count > len(train) + len(test):
+        raise UserError(f"{path}: label {count - 1} is out of range for {len(train) + len(test)} images; count from 0.")
+    classes = [str(name) for name in arrays["classes"]] if "classes" in arrays else [str(i) for i in range(count)]
+    normalisation = by_name("unit" if train.images.dtype == np.uint8 else "none")
+    return DataSet(path.name, train, test, tuple(classes), normalisation)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        # Pickled arrays could run code: numpy refuses them.
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}; give the path of an .npz file.") from error
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} cannot be read as numpy arrays ({error}); write it again with numpy.savez.") from error
+
+
+def _images(array: np.ndarray) -> np.ndarray:
+    """[N, C, H, W], uint8 or float32. Of two possible channel axes the first is taken."""
+    if array.ndim == 3:
+        array = array[:, None]
+    if array.ndim != 4:
+        raise UserError(f"Images have shape {list(array.shape)}; give [N, C, H, W] or [N, H, W, C].")
+    if array.shape[1] > 4 and array.shape[3] <= 4:
+        array = array.transpose(0, 3, 1, 2)
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            raise UserError("Images hold values that are no numbers; replace NaN and infinity.")
+        return np.ascontiguousarray(array, np.float32)
+    if np.issubdtype(array.dtype, np.integer) and array.size and array.min() >= 0 and array.max() <= 255:
+        return np.ascontiguousarray(array, np.uint8)
+    raise UserError(f"Images are {array.dtype}; give integers from 0 to 255, or floats.")
+
+
+def _labels(array: np.ndarray) -> np.ndarray:
+    if not np.issubdtype(array.dtype, np.integer):
+        raise UserError(f"Labels are {array.dtype}; give one integer an image.")
+    if array.size and array.min() < 0:
+        raise UserError(f"Labels go down to {array.min()}; count classes from 0.")
+    return array.reshape(len(array)).astype(np.int64) if array.shape[1:] == (1,) else array.astype(np.int64)
