@@ -1,0 +1,29 @@
+"""Graph passes: ONNX in, ONNX out, one a file.
+
+from passes import RemoveSkips
+result = RemoveSkips(stage=2).apply(model)
+"""
+
+from passes.base import Pass, PassResult, get, register, registry
+from passes.errors import ModelError, PassError, UserError
+from passes.gate import GateSkips
+from passes.inline import InlineFunctions
+from passes.remove import RemoveSkips
+from passes.skips import Skip, find_skips, gates
+
+__all__ = [
+    "GateSkips",
+    "InlineFunctions",
+    "ModelError",
+    "Pass",
+    "PassError",
+    "PassResult",
+    "RemoveSkips",
+    "Skip",
+    "UserError",
+    "find_skips",
+    "gates",
+    "get",
+    "register",
+    "registry",
+]

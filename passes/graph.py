@@ -449,15 +449,7 @@ class Editor:
         if not self._changed:
             result.CopyFrom(self.source)
             return result, False
-        for field, value in self.source.ListFields():
-            if field.name == "graph":
-                continue
-            if _is_repeated(field):
-                getattr(result, field.name).MergeFrom(value)
-            elif field.message_type is not None:
-                getattr(result, field.name).CopyFrom(value)
-            else:
-                setattr(result, field.name, value)
+        _copy_fields(self.source, result, leave={"graph"})
         for key, text in self._metadata.items():
             entry = next((p for p in result.metadata_props if p.key == key), None) or result.metadata_props.add(key=key)
             entry.value = text
@@ -471,8 +463,8 @@ class Editor:
         existing = {t.name for n in live for t in n.outputs} | set(self.inputs)
         existing |= (self._initializers.keys() | self._sparse) - self._dropped_initializers
         existing |= self._new_initializers.keys()
-        graph.name, graph.doc_string = source.name, source.doc_string
-        graph.metadata_props.extend(source.metadata_props)
+        rewritten = {"node", "input", "initializer", "sparse_initializer", "value_info", "quantization_annotation"}
+        _copy_fields(source, graph, leave=rewritten)
         for node in live:
             graph.node.append(_proto(node, self._attributes.get(id(node), {})))
         for value in source.input:  # old models list their initialisers here too
@@ -480,7 +472,6 @@ class Editor:
                 graph.input.append(_typed(self._new_initializers[value.name]))
             elif value.name not in self._dropped_initializers:
                 graph.input.append(value)
-        graph.output.extend(source.output)
         listed = {i.name for i in source.input}
         kept = [i for i in source.initializer if i.name not in self._dropped_initializers]
         new = [t for name, t in self._new_initializers.items() if name not in self._initializers]
@@ -572,9 +563,16 @@ def _captured_names(graph: onnx.GraphProto) -> Iterator[str]:
                 yield from _names_read(inner)
 
 
-def _is_repeated(field: Any) -> bool:
-    repeated = getattr(field, "is_repeated", None)  # protobuf 6; older ones only have the label
-    return bool(repeated) if repeated is not None else field.label == field.LABEL_REPEATED
+def _copy_fields(source: Any, target: Any, leave: set[str]) -> None:
+    """Copy every field that ``source`` has set, also those a newer onnx has added, but those in ``leave``."""
+    for field, value in source.ListFields():
+        if field.name in leave:
+            continue
+        kept = getattr(target, field.name)
+        if hasattr(kept, "MergeFrom"):
+            kept.MergeFrom(value)
+        else:
+            setattr(target, field.name, value)
 
 
 def _infer_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:

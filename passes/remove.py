@@ -1,0 +1,112 @@
+"""Taking skip connections out: the join becomes its main path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from passes.base import Pass, register
+from passes.errors import PassError
+from passes.graph import Editor, Node, Shape
+from passes.selection import attempt, number_of, select
+from passes.skips import Skip, write_records
+
+
+@register
+@dataclass(frozen=True)
+class RemoveSkips(Pass):
+    """The join becomes its main path; what only the skip used goes. Exact only where the gate is 0.
+
+    Of n skips, numbered as the first rewiring pass met them, stage k of K removes ``ceil(n * k / K)`` (Weng et al.
+    2021, Algorithm 1, where K is 3), so that stages run one after the other remove what the last one removes alone.
+
+    Options:
+        stage: how far to go, 1 to ``stages``; 0 stands for the last.
+        stages: how many stages there are.
+        skips: the numbers of the skips to remove instead; none means all.
+        order: which skips a stage takes first: from the ``input`` side, from the ``output`` side, or by
+            ``sensitivity``, the one whose removal alone keeps the most accuracy first.
+        scores: for ``sensitivity``, skip by skip in order of their numbers, the accuracy with only that one removed.
+    """
+
+    name: ClassVar[str] = "remove-skips"
+    exact: ClassVar[bool] = False
+
+    stage: int = 0
+    stages: int = 3
+    skips: tuple[str, ...] = ()
+    order: Literal["input", "output", "sensitivity"] = "input"
+    scores: tuple[float, ...] = ()
+
+    def rewrite(self, editor: Editor) -> list[str]:
+        if self.stage and self.skips:
+            raise PassError(self.name, f"stage {self.stage}", "skips are named as well", "give the one or the other")
+        if self.stages < 1 or not 0 <= self.stage <= self.stages:
+            raise PassError(
+                self.name,
+                f"stage {self.stage}",
+                f"there are {self.stages} stages",
+                f"choose one from 1 to {max(self.stages, 1)}",
+            )
+        selection = select(editor, self.name, self.skips)
+        if self.stage:
+            first = set(self._ranking(selection.total)[: -(-selection.total * self.stage // self.stages)])
+            selection.chosen = [s for s in selection.found if number_of(s) in first]
+        # Seen before the first edit: removing one skip moves the tensors that the next one's join reads.
+        joins = {s.number: _join(editor, s) for s in selection.chosen}
+        shapes = {s.number: [editor.shape(editor.tensor(t)) for t in (s.main, s.join)] for s in selection.chosen}
+
+        def remove(skip: Skip) -> PassError | None:
+            main, join = shapes[skip.number]
+            if not same_shape(main, join):
+                return PassError(
+                    self.name,
+                    f"skip {skip.number} at {skip.node!r}",
+                    f"its main path brings {show(main)} where the join makes {show(join)}",
+                    "only a join whose main path has the join's shape can become that path",
+                )
+            node, slot = joins[skip.number]
+            if node.outputs:  # else it went with the skip path of another
+                editor.redirect(node.outputs[0], node.inputs[slot])
+                editor.remove(node)
+            return None
+
+        done, notes = attempt(selection, self.name, remove)
+        if done:
+            write_records(editor, selection.found)
+        return notes
+
+    def _ranking(self, total: int) -> list[int]:
+        """The skips' numbers, the first to go first."""
+        numbers = list(range(1, total + 1))
+        if self.order == "output":
+            return numbers[::-1]
+        if self.order == "sensitivity":
+            if len(self.scores) != total:
+                raise PassError(
+                    self.name,
+                    "order=sensitivity",
+                    f"{len(self.scores)} scores for {total} skips",
+                    "give one accuracy for each skip (the command line measures them with --data)",
+                )
+            return sorted(numbers, key=lambda n: -self.scores[n - 1])
+        return numbers
+
+
+def _join(editor: Editor, skip: Skip) -> tuple[Node, int]:
+    """The node that joins, and which of its inputs the main path is."""
+    node = editor.producer(editor.tensor(skip.join))
+    assert node is not None, "a join is made by a node"
+    return node, [t.name for t in node.inputs].index(skip.main)
+
+
+def same_shape(a: Shape | None, b: Shape | None) -> bool:
+    """Whether two shapes are equal as far as they are known; unknown ranks are not."""
+    if a is None or b is None or len(a) != len(b):
+        return False
+    return all(x == y or not (isinstance(x, int) and isinstance(y, int)) for x, y in zip(a, b, strict=True))
+
+
+def show(shape: Shape | None) -> str:
+    """A shape for a sentence, e.g. ``[N, 16, 32, 32]``."""
+    return "an unknown shape" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"

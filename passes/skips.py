@@ -1,0 +1,287 @@
+"""Which skip connections a graph has.
+
+A *join* adds two tensors that both carry data from the graph's inputs. A *skip connection* is a join fed by two
+paths from one *fork*, the nearest tensor through which everything that reaches the join flows. Of the two the *main
+path* has more weighted layers, counted along its longest way, the *skip path* fewer; on a tie there is no skip.
+Nothing here looks at names or at patterns of operators.
+
+Where side inputs (a mask, a second sequence) reach the join past every fork, the paths from one graph input at a time
+are looked at, and the nearest fork any of them has is taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from passes.flow import Flow
+from passes.graph import QUANTISERS, Editor, Node, Shape, is_standard
+
+Kind = Literal["identity", "padding", "projection", "other"]
+
+METADATA = "graphops.skips"
+"""The metadata_props key under which the first pass that rewires skips keeps number, fork and join of each."""
+
+_PADDING = frozenset(
+    "Slice Pad AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool Concat Split Gather Squeeze "
+    "Unsqueeze Reshape Flatten Transpose Expand ConstantOfShape Crop SpaceToDepth DepthToSpace".split()
+)
+_AFFINE = frozenset(
+    "Conv ConvTranspose Gemm MatMul BatchNormalization Identity Dropout Slice Pad AveragePool "
+    "GlobalAveragePool Concat Split Gather Squeeze Unsqueeze Reshape Flatten Transpose Expand Neg Sub Add "
+    "Sum ReduceMean ReduceSum".split()
+)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """One skip connection; tensors are given by name.
+
+    Attributes:
+        number: ``"3"``, or ``"3.1"`` for a piece of skip 3, counted in topological order of the joins.
+        node: the name of the node that joins (its output's, where it has none).
+        join: what the join makes.
+        fork: where the two paths part.
+        main: what the main path brings to the join.
+        skip: what the skip path brings to the join.
+        kind: ``identity`` (nothing but Identity and quantisers), ``padding`` (slicing, padding, pooling, no weights),
+            ``projection`` (weights) or ``other``.
+        span: weighted layers on the main path.
+        linear: the main path holds one weighted layer and everything else on both paths is affine.
+        gate: the constant scalar that multiplies the skip path, if any.
+        shape: the join's shape, None where it cannot be inferred.
+        streaming_bits: what a dataflow design must hold of the fork while the main path fills, in bits.
+        map_bits: the fork's whole map, in bits.
+    """
+
+    number: str
+    node: str
+    join: str
+    fork: str
+    main: str
+    skip: str
+    kind: Kind
+    span: int
+    linear: bool
+    gate: str | None = None
+    shape: Shape | None = None
+    streaming_bits: int | None = None
+    map_bits: int | None = None
+
+
+def find_skips(model: onnx.ModelProto, bits: int = 32) -> list[Skip]:
+    """The skip connections of ``model`` in topological order of their joins.
+
+    Args:
+        model: functions are not looked into; ``inline-functions`` flattens them first.
+        bits: the width of an activation that no quantiser gives one.
+    """
+    from passes.buffers import streaming_elements, width
+
+    editor = Editor(model)
+    skips = []
+    for found in analyse(editor):
+        fork = editor.tensor(found.fork)
+        shape = editor.shape(fork)
+        sizes = [d for d in (shape or ())[1:] if isinstance(d, int)]
+        whole = _product(sizes) if shape is not None and len(sizes) == len(shape) - 1 else None
+        rows = streaming_elements(editor, found)
+        each = width(editor, found, bits)
+        skips.append(
+            replace(
+                found,
+                shape=editor.shape(editor.tensor(found.join)),
+                streaming_bits=None if rows is None else rows * each,
+                map_bits=None if whole is None else whole * each,
+            )
+        )
+    return skips
+
+
+def gates(model: onnx.ModelProto) -> list[str]:
+    """The initialisers that are gates of skip connections, each once, in the skips' order."""
+    return list(dict.fromkeys(s.gate for s in analyse(Editor(model)) if s.gate is not None))
+
+
+def is_join(node: Node) -> bool:
+    """Whether ``node`` adds exactly two tensors."""
+    return is_standard(node) and node.op in ("Add", "Sum") and len(node.inputs) == 2
+
+
+def analyse(editor: Editor) -> list[Skip]:
+    """As `find_skips`, on a graph being edited, without the shapes and buffers (which no rewiring needs)."""
+    nodes = editor.nodes
+    flow = Flow(editor, nodes)
+    joins = [n for n in nodes if is_join(n) and all(flow.carries(t) for t in n.inputs)]
+    found: list[tuple[Node, Flow, str]] = []
+    per_input: list[Flow] | None = None
+    for node in joins:
+        a, b = node.inputs
+        fork = flow.common_dominator(a, b)
+        if fork is not None:
+            found.append((node, flow, fork))
+            continue
+        if per_input is None:
+            per_input = [Flow(editor, nodes, [name]) for name in editor.inputs]
+        ways = [f for f in per_input if f.carries(a) and f.carries(b)]
+        forks = [(f.common_dominator(a, b), f) for f in ways]
+        nearest = max(
+            ((flow.position(name), name, f) for name, f in forks if name), key=lambda way: way[0], default=None
+        )
+        if nearest is not None:
+            found.append((node, nearest[2], nearest[1]))
+    records = {r["join"]: r["number"] for r in read_records(editor)}
+    count = max((int(r.split(".")[0]) for r in records.values()), default=0)
+    skips = []
+    for node, way, fork in found:
+        skip = _describe(editor, way, node, fork)
+        if skip is None:
+            continue
+        number = records.get(skip.join)
+        if number is None:
+            count += 1
+            number = str(count)
+        skips.append(replace(skip, number=number))
+    return skips
+
+
+def _describe(editor: Editor, flow: Flow, node: Node, fork: str) -> Skip | None:
+    """The skip that ``node`` ends, not numbered yet; None on a tie."""
+    main, skip = sorted(node.inputs, key=flow.layers, reverse=True)
+    if flow.layers(main) == flow.layers(skip):
+        return None
+    base = flow.layers(editor.tensor(fork))
+    span = flow.layers(main) - base
+    return Skip(
+        number="",
+        node=node.name or node.outputs[0].name,
+        join=node.outputs[0].name,
+        fork=fork,
+        main=main.name,
+        skip=skip.name,
+        kind=_kind(editor, flow, skip, fork, flow.layers(skip) > base),
+        span=span,
+        linear=span == 1 and _is_linear(editor, flow, main, skip, fork),
+        gate=_gate(editor, flow, skip, fork),
+    )
+
+
+def region(editor: Editor, flow: Flow, end: gs.Variable, fork: str) -> Iterator[Node]:
+    """The nodes on any way from ``fork`` to ``end``, walked backwards."""
+    seen: set[int] = set()
+    pending = [end]
+    while pending:
+        tensor = pending.pop()
+        node = editor.producer(tensor)
+        if tensor.name == fork or node is None or id(node) in seen or not flow.carries(tensor):
+            continue
+        seen.add(id(node))
+        yield node
+        pending.extend(t for t in node.inputs if t.name and flow.carries(t))
+
+
+def _kind(editor: Editor, flow: Flow, skip: gs.Variable, fork: str, weighted: bool) -> Kind:
+    if weighted:
+        return "projection"
+    kind: Kind = "identity"
+    for node in region(editor, flow, skip, fork):
+        if node.op in QUANTISERS or node.op in ("Identity", "Dropout") or _gate_of(editor, flow, node) is not None:
+            continue
+        if node.op not in _PADDING:
+            return "other"
+        kind = "padding"
+    return kind
+
+
+def _is_linear(editor: Editor, flow: Flow, main: gs.Variable, skip: gs.Variable, fork: str) -> bool:
+    weighted = 0
+    for node in region(editor, flow, main, fork):
+        weighted += flow.is_weighted(node)
+        if weighted > 1 or not is_affine(flow, node):
+            return False
+    return all(is_affine(flow, node) for node in region(editor, flow, skip, fork))
+
+
+def is_affine(flow: Flow, node: Node) -> bool:
+    """Whether the node's output is an affine function of the data that flow into it."""
+    if not is_standard(node):
+        return False
+    if node.op in ("Mul", "Conv", "ConvTranspose", "Gemm", "MatMul"):
+        return sum(flow.carries(t) for t in node.inputs) == 1
+    if node.op == "Div":
+        return not flow.carries(node.inputs[1])
+    if node.op in ("Pad", "Slice", "Gather", "Reshape", "Expand", "BatchNormalization"):
+        return not any(flow.carries(t) for t in node.inputs[1:])
+    return node.op in _AFFINE
+
+
+def _gate(editor: Editor, flow: Flow, skip: gs.Variable, fork: str) -> str | None:
+    """The gate nearest to the join, looked for along a skip path that does not branch."""
+    tensor = skip
+    while tensor.name != fork:
+        node = editor.producer(tensor)
+        if node is None:
+            return None
+        gate = _gate_of(editor, flow, node)
+        if gate is not None:
+            return gate
+        carried = [t for t in node.inputs if t.name and flow.carries(t)]
+        if len(carried) != 1:
+            return None
+        tensor = carried[0]
+    return None
+
+
+def _gate_of(editor: Editor, flow: Flow, node: Node) -> str | None:
+    """The name of the constant scalar by which ``node`` multiplies data, if that is what it does."""
+    if node.op != "Mul" or not is_standard(node):
+        return None
+    constants = [t for t in node.inputs if not flow.carries(t)]
+    return constants[0].name if len(constants) == 1 and editor.size(constants[0]) == 1 else None
+
+
+def read_records(editor: Editor) -> list[dict[str, str]]:
+    """Number, fork and join of each skip as the first rewiring pass met them; empty before one did."""
+    try:
+        records = json.loads(editor.metadata(METADATA) or "[]")
+    except json.JSONDecodeError:
+        return []  # somebody else's text: number afresh
+    return [r for r in records if _is_record(r)] if isinstance(records, list) else []
+
+
+def _is_record(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and all(isinstance(record.get(k), str) for k in ("number", "fork", "join"))
+        and all(part.isdecimal() for part in record["number"].split("."))
+    )
+
+
+def write_records(editor: Editor, skips: list[Skip], pieces: dict[str, list[Skip]] | None = None) -> None:
+    """Keep the numbers of ``skips``, and of those that earlier passes took out.
+
+    Args:
+        pieces: for a skip that was replaced, by its number, the skips that stand for it now.
+    """
+    records = {r["number"]: r for r in read_records(editor)}
+    for skip in skips:
+        records.setdefault(skip.number, {"number": skip.number, "fork": skip.fork, "join": skip.join})
+    for number, replacements in (pieces or {}).items():
+        if replacements:
+            records.pop(number, None)
+        for skip in replacements:
+            records[skip.number] = {"number": skip.number, "fork": skip.fork, "join": skip.join}
+    ordered = sorted(records.values(), key=lambda r: [int(part) for part in r["number"].split(".")])
+    editor.set_metadata(METADATA, json.dumps(ordered))
+
+
+def _product(sizes: list[int]) -> int:
+    result = 1
+    for size in sizes:
+        result *= size
+    return result
