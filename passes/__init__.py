@@ -9,6 +9,7 @@ from passes.errors import ModelError, PassError, UserError
 from passes.gate import GateSkips
 from passes.inline import InlineFunctions
 from passes.remove import RemoveSkips
+from passes.shorten import ShortenSkips
 from passes.skips import Skip, find_skips, gates
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "PassError",
     "PassResult",
     "RemoveSkips",
+    "ShortenSkips",
     "Skip",
     "UserError",
     "find_skips",

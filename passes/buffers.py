@@ -14,10 +14,10 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
 from passes.errors import ModelError
+from passes.flow import between
 from passes.graph import QUANTISERS, Editor, Node, attributes
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def streaming_elements(editor: Editor, skip: Skip) -> int | None:
     shape = editor.shape(editor.tensor(skip.fork))
     if shape is None or len(shape) < 2 or not all(isinstance(d, int) for d in shape[1:]):
         return None
-    nodes = _between(editor, editor.tensor(skip.main), skip.fork)
+    nodes = between(editor, editor.tensor(skip.main), skip.fork)
     dims = [d for d in shape[1:] if isinstance(d, int)]
     if any(n.op in _CHANNELS_LAST for n in nodes):
         channels, spatial = dims[-1], dims[:-1]
@@ -53,29 +53,6 @@ def streaming_elements(editor: Editor, skip: Skip) -> int | None:
         return channels * whole
     pixels = sum(int(a) * math.prod(spatial[i + 1 :]) for i, a in enumerate(ahead))
     return channels * min(max(pixels, 1), whole)
-
-
-def _between(editor: Editor, end: gs.Variable, fork: str) -> list[Node]:
-    """The nodes from ``fork`` to ``end`` in topological order."""
-    flow: dict[str, bool] = {fork: True}
-    order: list[Node] = []
-    pending: list[tuple[gs.Variable, bool]] = [(end, False)]
-    while pending:
-        tensor, done = pending.pop()
-        node = editor.producer(tensor)
-        if node is None:
-            flow.setdefault(tensor.name, False)
-        elif done:
-            if tensor.name not in flow:
-                reached = any(flow.get(t.name, False) for t in node.inputs)
-                for output in node.outputs:
-                    flow[output.name] = reached
-                if reached:
-                    order.append(node)
-        elif tensor.name not in flow:
-            pending.append((tensor, True))
-            pending.extend((t, False) for t in node.inputs if t.name and t.name not in flow)
-    return order
 
 
 def _lookahead(editor: Editor, skip: Skip, nodes: list[Node], rank: int) -> np.ndarray | None:
@@ -148,7 +125,7 @@ def width(editor: Editor, skip: Skip, default: int) -> int:
     fork = editor.producer(editor.tensor(skip.fork))
     while fork is not None and fork.op == "Identity":
         fork = editor.producer(fork.inputs[0])
-    path = _between(editor, editor.tensor(skip.skip), skip.fork)
+    path = between(editor, editor.tensor(skip.skip), skip.fork)
     for node in ([fork] if fork is not None else []) + path:
         if node.op in QUANTISERS:
             bits = _quantiser_bits(editor, node)

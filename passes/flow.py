@@ -110,6 +110,29 @@ class Flow:
         return a
 
 
+def between(editor: Editor, end: gs.Variable, fork: str) -> list[Node]:
+    """The nodes on any way from ``fork`` to ``end``, in topological order."""
+    reached_by: dict[str, bool] = {fork: True}
+    order: list[Node] = []
+    pending: list[tuple[gs.Variable, bool]] = [(end, False)]
+    while pending:
+        tensor, done = pending.pop()
+        node = editor.producer(tensor)
+        if node is None:
+            reached_by.setdefault(tensor.name, False)
+        elif done:
+            if tensor.name not in reached_by:
+                reached = any(reached_by.get(t.name, False) for t in node.inputs)
+                for output in node.outputs:
+                    reached_by[output.name] = reached
+                if reached:
+                    order.append(node)
+        elif tensor.name not in reached_by:
+            pending.append((tensor, True))
+            pending.extend((t, False) for t in node.inputs if t.name and t.name not in reached_by)
+    return order
+
+
 def _operands(node: Node) -> list[gs.Variable]:
     """The two matrices that a MatMul, plain or quantised, multiplies."""
     return [node.inputs[0], node.inputs[3]] if node.op == "QLinearMatMul" else list(node.inputs[:2])

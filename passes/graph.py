@@ -392,6 +392,25 @@ class Editor:
                             node.inputs[slot] = old
         self._touch()
 
+    def splice(self, tensor: gs.Variable, op: str, others: Iterable[gs.Variable], name: str) -> gs.Variable:
+        """Everything that read ``tensor`` reads ``op(tensor, *others)``, which is returned.
+
+        Where the name must live on, the new node makes it, and the node that made it makes a new tensor instead.
+        """
+        maker, readers = self.producer(tensor), self.consumers(tensor)
+        assert maker is not None, "only what a node makes can be spliced"
+        if self.is_pinned(tensor):
+            moved = self.tensor(self.fresh(f"{tensor.name}_before_{name}"))
+            maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = moved
+            result = self.add_node(op, [moved, *others], name, after=maker, output=tensor)
+        else:
+            result = self.add_node(op, [tensor, *others], name, after=maker)
+            for node in readers:
+                for slot, read in enumerate(node.inputs):
+                    if read.name == tensor.name:
+                        node.inputs[slot] = result
+        return result
+
     def remove(self, node: Node) -> None:
         """Take out ``node`` and whatever only it used."""
         inputs = list(node.inputs)

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 from passes.base import Pass, register
 from passes.errors import PassError
-from passes.graph import Editor, Node, Shape
+from passes.graph import Editor, Shape
 from passes.selection import attempt, number_of, select
-from passes.skips import Skip, write_records
+from passes.skips import Skip, join_of, write_records
 
 
 @register
@@ -53,7 +53,7 @@ class RemoveSkips(Pass):
             first = set(self._ranking(selection.total)[: -(-selection.total * self.stage // self.stages)])
             selection.chosen = [s for s in selection.found if number_of(s) in first]
         # Seen before the first edit: removing one skip moves the tensors that the next one's join reads.
-        joins = {s.number: _join(editor, s) for s in selection.chosen}
+        joins = {s.number: join_of(editor, s) for s in selection.chosen}
         shapes = {s.number: [editor.shape(editor.tensor(t)) for t in (s.main, s.join)] for s in selection.chosen}
 
         def remove(skip: Skip) -> PassError | None:
@@ -91,13 +91,6 @@ class RemoveSkips(Pass):
                 )
             return sorted(numbers, key=lambda n: -self.scores[n - 1])
         return numbers
-
-
-def _join(editor: Editor, skip: Skip) -> tuple[Node, int]:
-    """The node that joins, and which of its inputs the main path is."""
-    node = editor.producer(editor.tensor(skip.join))
-    assert node is not None, "a join is made by a node"
-    return node, [t.name for t in node.inputs].index(skip.main)
 
 
 def same_shape(a: Shape | None, b: Shape | None) -> bool:

@@ -245,6 +245,13 @@ def _gate_of(editor: Editor, flow: Flow, node: Node) -> str | None:
     return constants[0].name if len(constants) == 1 and editor.size(constants[0]) == 1 else None
 
 
+def join_of(editor: Editor, skip: Skip) -> tuple[Node, int]:
+    """The node that joins, and which of its inputs the main path is."""
+    node = editor.producer(editor.tensor(skip.join))
+    assert node is not None, "a join is made by a node"
+    return node, [t.name for t in node.inputs].index(skip.main)
+
+
 def read_records(editor: Editor) -> list[dict[str, str]]:
     """Number, fork and join of each skip as the first rewiring pass met them; empty before one did."""
     try:

@@ -1,0 +1,170 @@
+"""Shortening skip connections: one that spans several weighted layers becomes ones that span a single layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import onnx_graphsurgeon as gs
+
+from passes.base import Pass, register
+from passes.errors import PassError
+from passes.flow import Flow, between
+from passes.graph import QUANTISERS, Editor, Node, is_standard
+from passes.remove import same_shape
+from passes.selection import attempt, select
+from passes.skips import Skip, is_affine, join_of, write_records
+
+_ELEMENTWISE = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Identity", "Dropout"})
+_ACTIVATIONS = frozenset(
+    "Relu LeakyRelu PRelu Elu Selu Celu Clip Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Gelu Mish Swish "
+    "ThresholdedRelu".split()
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A weighted layer on a main path, kept by nodes so that it survives the renaming of tensors.
+
+    Attributes:
+        entry: the node whose input ``slot`` the layer's data come in by: the weighted node, or a Pad before it.
+        tail: the last of the elementwise affine nodes after the weighted one (it, where there are none).
+        activation: the activation that follows the tail, if one does.
+        fits: whether what comes in and what the tail makes have one shape.
+    """
+
+    entry: Node
+    slot: int
+    tail: Node
+    activation: Node | None
+    fits: bool
+
+    @property
+    def input(self) -> gs.Variable:
+        return self.entry.inputs[self.slot]
+
+
+@register
+@dataclass(frozen=True)
+class ShortenSkips(Pass):
+    """Makes each skip over several weighted layers one that spans a single layer. Not exact.
+
+    A layer can have a short skip where its input and its output (after batch norm) have one shape. Skips that span
+    one layer already stay as they are.
+
+    Options:
+        keep: ``last``: one short skip, over the last layer that can have one (Weng et al. 2021: ShortResNet20 has 9);
+            ``each``: one over every layer that can (Weng et al. 2023, Tailor), numbered 3.1, 3.2, ...
+        join: ``before-activation``, which makes a linear skip that `fold-skips` can fold, or ``after-activation``,
+            as Tailor does, which cannot be folded.
+        skips: the numbers of the skips to shorten; none means all.
+    """
+
+    name: ClassVar[str] = "shorten-skips"
+    exact: ClassVar[bool] = False
+
+    keep: Literal["last", "each"] = "last"
+    join: Literal["before-activation", "after-activation"] = "before-activation"
+    skips: tuple[str, ...] = ()
+
+    def rewrite(self, editor: Editor) -> list[str]:
+        selection = select(editor, self.name, self.skips)
+        # Seen before the first edit, which may move the tensors that the next skip's nodes read.
+        plans = {s.number: (*join_of(editor, s), _layers(editor, s)) for s in selection.chosen if s.span > 1}
+        pieces: dict[str, list[Skip]] = {}
+
+        def shorten(skip: Skip) -> PassError | str | None:
+            if skip.span == 1:
+                return f"Skip {skip.number} spans one layer already."
+            join, main, layers = plans[skip.number]
+            fitting = [layer for layer in layers if layer.fits]
+            if not fitting:
+                return PassError(
+                    self.name,
+                    f"skip {skip.number} at {skip.node!r}",
+                    f"none of the {len(layers)} layers on its main path has an input of its output's shape",
+                    "leave it, or take it out with remove-skips or merge-skips",
+                )
+            chosen = fitting[-1:] if self.keep == "last" else fitting
+            pieces[skip.number] = self._replace(editor, skip, join, main, chosen)
+            return None
+
+        done, notes = attempt(selection, self.name, shorten)
+        if done:
+            write_records(editor, selection.found, pieces)
+        return notes
+
+    def _replace(self, editor: Editor, skip: Skip, join: Node, main: int, layers: list[Layer]) -> list[Skip]:
+        """Put a short skip over each of ``layers`` in place of ``skip``, whose ``join`` has its main path at ``main``."""
+        last = layers[-1]
+        reuse = self.join == "before-activation" and last.tail is editor.producer(join.inputs[main])
+        if not reuse:
+            editor.redirect(join.outputs[0], join.inputs[main])
+            editor.remove(join)
+        shortened = []
+        for number, layer in enumerate(layers, 1):
+            source = layer.input
+            if reuse and layer is last:
+                dropped = join.inputs[1 - main]
+                editor.set_input(join, 1 - main, source)
+                editor.prune([dropped])
+                joined = join.outputs[0]
+            else:
+                end = layer.tail
+                if self.join == "after-activation":
+                    end = layer.activation or layer.tail
+                joined = editor.splice(end.outputs[0], "Add", [source], f"{end.outputs[0].name}_join")
+            shortened.append(
+                replace(
+                    skip,
+                    number=skip.number if len(layers) == 1 else f"{skip.number}.{number}",
+                    fork=source.name,
+                    join=joined.name,
+                )
+            )
+        return shortened
+
+
+def _layers(editor: Editor, skip: Skip) -> list[Layer]:
+    """The weighted layers on the longest way of the main path, from fork to join."""
+    main = editor.tensor(skip.main)
+    flow = Flow(editor, between(editor, main, skip.fork), [skip.fork])
+    path: list[tuple[Node, int]] = []
+    tensor = main
+    while tensor.name != skip.fork:
+        node = editor.producer(tensor)
+        assert node is not None, "every way back from the join ends at the fork"
+        depths = [(flow.layers(t), -i) for i, t in enumerate(node.inputs) if flow.carries(t)]
+        slot = -max(depths)[1]
+        path.append((node, slot))
+        tensor = node.inputs[slot]
+    path.reverse()
+    layers = []
+    for i, (node, slot) in enumerate(path):
+        if not flow.is_weighted(node):
+            continue
+        entry = path[i - 1] if i and path[i - 1][0].op == "Pad" else (node, slot)
+        end = i
+        while end + 1 < len(path) and _is_tail(flow, path[end + 1][0]):
+            end += 1
+        tail = path[end][0]
+        readers = editor.consumers(editor.tensor(skip.join)) if end + 1 == len(path) else [path[end + 1][0]]
+        following = readers[0] if len(readers) == 1 else None
+        before, after = editor.shape(entry[0].inputs[entry[1]]), editor.shape(tail.outputs[0])
+        layers.append(
+            Layer(
+                *entry,
+                tail=tail,
+                activation=following if following is not None and following.op in _ACTIVATIONS else None,
+                fits=same_shape(before, after),
+            )
+        )
+    return layers
+
+
+def _is_tail(flow: Flow, node: Node) -> bool:
+    """Whether ``node`` only scales, shifts or rounds what one weighted layer made, element by element."""
+    if node.op in QUANTISERS:
+        return True
+    carried = sum(flow.carries(t) for t in node.inputs)
+    return is_standard(node) and node.op in _ELEMENTWISE and carried == 1 and is_affine(flow, node)
