@@ -1,0 +1,157 @@
+"""How many images of a data set a model classifies rightly, by onnxruntime on the CPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from graphops.data.dataset import DataSet
+from graphops.data.feed import Feed
+from graphops.data.normalisation import Normalisation
+from passes.errors import ModelError, UserError
+
+_HIGHEST_IR = 10
+"""The newest IR version that onnxruntime 1.19 reads; what came later are types that it could not run anyway."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A model's score.
+
+    Attributes:
+        correct: images whose class has the largest output.
+        count: images scored.
+        predictions: int64 [count], the class with the largest output; the first of equals.
+        seconds: spent in the model.
+    """
+
+    correct: int
+    count: int
+    predictions: np.ndarray
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """``correct / count``, from 0 to 1."""
+        return self.correct / self.count
+
+
+def evaluate(
+    model: onnx.ModelProto,
+    dataset: DataSet,
+    split: str = "test",
+    limit: int | None = None,
+    batch: int = 256,
+    normalisation: Normalisation | str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score ``model`` on one split of ``dataset``; its first output of shape [N, classes] gives the classes.
+
+    Args:
+        model: with its weights in memory, below 2 GB.
+        dataset: must fit the model's input and have as many classes as the output.
+        split: "test" or "train".
+        limit: score the first so many images only.
+        batch: images at once, where the model leaves the choice.
+        normalisation: see :class:`graphops.data.feed.Feed`.
+        progress: called with images done and images to do after each batch.
+
+    Raises:
+        UserError: when model and data set do not fit, onnxruntime cannot run the model, or an argument is wrong.
+    """
+    for option, value in (("limit", limit), ("batch", batch)):
+        if value is not None and value < 1:
+            raise UserError(f"Cannot evaluate with {option}={value}; give at least 1.")
+    images = dataset.split(split).first(limit)
+    feed = Feed(model, dataset, normalisation)
+    session = _session(model)
+    output = _output(session, dataset)
+    size = feed.batch_size or batch
+    predictions = np.empty(len(images), np.int64)
+    started = time.perf_counter()
+    for first in range(0, len(images), size):
+        part = images.images[first : first + size]
+        logits = _run(session, output, feed.input_name, _fill(feed(part), feed.batch_size))
+        if logits.ndim != 2 or logits.shape[0] < len(part) or logits.shape[1] != len(dataset.classes):
+            raise _misfit(output, list(logits.shape), dataset)
+        predictions[first : first + len(part)] = logits[: len(part)].argmax(axis=1)
+        if progress is not None:
+            progress(first + len(part), len(images))
+    seconds = time.perf_counter() - started
+    return Evaluation(int((predictions == images.labels).sum()), len(images), predictions, seconds)
+
+
+def _fill(tensor: np.ndarray, size: int | None) -> np.ndarray:
+    """``tensor`` with zeros appended up to ``size``, for models that take no fewer images."""
+    if size is None or len(tensor) == size:
+        return tensor
+    return np.concatenate([tensor, np.zeros((size - len(tensor), *tensor.shape[1:]), tensor.dtype)])
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    import onnxruntime
+
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise ModelError("The model's weights lie in another file and are not loaded; load the model with its weights.")
+    if model.ir_version > _HIGHEST_IR:
+        newer, model = model, onnx.ModelProto()
+        model.CopyFrom(newer)
+        model.ir_version = _HIGHEST_IR
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong comes as an exception
+    try:
+        content = model.SerializeToString()
+    except Exception as error:
+        raise ModelError(
+            "The model has 2 GB or more and cannot be scored from memory; store its weights smaller."
+        ) from error
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(
+            f"onnxruntime {onnxruntime.__version__} cannot load the model ({_reason(error)}); "
+            "convert it to opset 21 or lower and to standard operators."
+        ) from error
+
+
+def _output(session: Any, dataset: DataSet) -> str:
+    """The first floating-point output of rank 2, or of unknown rank."""
+    outputs = session.get_outputs()
+    for output in outputs:
+        if output.type in ("tensor(float)", "tensor(float16)", "tensor(double)") and len(output.shape or [0, 0]) == 2:
+            classes = (output.shape or [0, 0])[1]
+            if isinstance(classes, int) and output.shape and classes != len(dataset.classes):
+                raise _misfit(output.name, output.shape, dataset)
+            return str(output.name)
+    shapes = ", ".join(f"{output.name!r} {output.shape}" for output in outputs)
+    raise ModelError(f"The model has no output [N, classes] but {shapes}; add one, e.g. a Flatten at the end.")
+
+
+def _run(session: Any, output: str, name: str, tensor: np.ndarray) -> np.ndarray:
+    try:
+        (logits,) = session.run([output], {name: tensor})
+    except Exception as error:
+        raise ModelError(
+            f"onnxruntime cannot run the model on {len(tensor)} images ({_reason(error)}); "
+            "check its shapes, or make the batch dimension symbolic or right."
+        ) from error
+    return np.asarray(logits)
+
+
+def _misfit(output: str, shape: list[int | str | None], dataset: DataSet) -> UserError:
+    sizes = "x".join(str(size) for size in shape)
+    return UserError(
+        f"The model's output {output!r} is {sizes} and {dataset.name} has {len(dataset.classes)} classes; "
+        "choose a data set or a model that fits."
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The sentence in onnxruntime's message, without its code numbers."""
+    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line.rsplit(" : ", 1)[-1].strip().rstrip(".")
