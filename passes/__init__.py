@@ -5,15 +5,19 @@ result = RemoveSkips(stage=2).apply(model)
 """
 
 from passes.base import Pass, PassResult, get, register, registry
+from passes.constants import FoldConstants
 from passes.errors import ModelError, PassError, UserError
 from passes.gate import GateSkips
+from passes.half import HalfWeights
 from passes.inline import InlineFunctions
 from passes.remove import RemoveSkips
 from passes.shorten import ShortenSkips
 from passes.skips import Skip, find_skips, gates
 
 __all__ = [
+    "FoldConstants",
     "GateSkips",
+    "HalfWeights",
     "InlineFunctions",
     "ModelError",
     "Pass",

@@ -292,6 +292,23 @@ class Editor:
         self._touch()
         return self.tensor(name)
 
+    def become_constant(self, tensor: gs.Variable, value: np.ndarray) -> None:
+        """Make ``tensor``, under its name, an initialiser of ``value``; what only computed it goes."""
+        maker = self.producer(tensor)
+        assert maker is not None, "only what a node makes can become a constant"
+        maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = gs.Variable.empty()
+        self._new_initializers[tensor.name] = numpy_helper.from_array(np.ascontiguousarray(value), tensor.name)
+        if not any(t.name for t in maker.outputs):
+            self.remove(maker)
+        self._touch()
+
+    def store_as(self, tensor: gs.Variable, stored: gs.Variable, op: str, **attrs: Any) -> None:
+        """Replace the initialiser ``tensor`` by a node that makes it, under its name, from ``stored``."""
+        self._dropped_initializers.add(tensor.name)
+        self._new_initializers.pop(tensor.name, None)
+        first = tensor.outputs[0]
+        self.add_node(op, [stored], f"{tensor.name}_{op.lower()}", before=first, output=tensor, **attrs)
+
     def add_node(
         self,
         op: str,
