@@ -1,0 +1,193 @@
+"""Rewrites of the training copy: what onnxruntime has no gradient for, or a wrong one, said in other operators.
+
+Each function edits the copy in place and keeps its function; the person's graph never sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from passes.errors import UserError
+
+Shapes = dict[str, list[int | None]]
+
+
+def shapes_of(model: onnx.ModelProto) -> Shapes:
+    """The inferred shape of each tensor that has one; an unknown size is None."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    found: Shapes = {i.name: list(i.dims) for i in model.graph.initializer}
+    for value in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]:
+        kind = value.type.tensor_type
+        if kind.HasField("shape"):
+            found[value.name] = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+    return found
+
+
+def prune(model: onnx.ModelProto, outputs: list[str]) -> None:
+    """Take out the nodes that ``outputs`` do not need: an unreachable parameter stops the gradient builder."""
+    needed, kept = set(outputs), []
+    for node in reversed(model.graph.node):
+        if any(o in needed for o in node.output):
+            needed.update(node.input)
+            needed.update(captured(node))
+            kept.append(node)
+    nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in reversed(kept)]
+    _replace_nodes(model, nodes)
+    initialisers = [i for i in model.graph.initializer if i.name in needed]
+    rest = [onnx.TensorProto.FromString(i.SerializeToString()) for i in initialisers]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(rest)
+
+
+def captured(node: onnx.NodeProto) -> set[str]:
+    """Tensors that the node's subgraphs read, their own included."""
+    names: set[str] = set()
+    for attribute in node.attribute:
+        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            for inner in graph.node:
+                names.update(inner.input)
+                names.update(captured(inner))
+    return names
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give each node a unique name, so that an error of the runtime can be traced to it."""
+    seen: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type} number {number} (output {next((o for o in node.output if o), '')})"
+        seen.add(node.name)
+
+
+def sums_as_adds(model: onnx.ModelProto) -> None:
+    """Sum has no gradient; a chain of Adds has."""
+
+    def adds(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        if len(node.input) == 1:
+            return [helper.make_node("Identity", node.input, node.output, name=node.name)]
+        chain, left = [], node.input[0]
+        for k, right in enumerate(node.input[1:]):
+            last = k == len(node.input) - 2
+            result = node.output[0] if last else f"{node.output[0]}/sum{k}"
+            name = node.name if last else f"{node.name}/sum{k}"
+            chain.append(helper.make_node("Add", [left, right], [result], name=name))
+            left = result
+        return chain
+
+    _rewrite(model, "Sum", adds)
+
+
+def drop_dropout(model: onnx.ModelProto) -> None:
+    """In an inference graph Dropout does nothing, and so it does in training here."""
+    _rewrite(
+        model,
+        "Dropout",
+        lambda n: [helper.make_node("Identity", [n.input[0]], [n.output[0]], name=n.name)],
+    )
+
+
+def explicit_permutations(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """Transpose without ``perm`` stops the gradient builder."""
+    for node in model.graph.node:
+        if node.op_type == "Transpose" and not node.attribute and node.input[0] in shapes:
+            rank = len(shapes[node.input[0]])
+            node.attribute.append(helper.make_attribute("perm", list(range(rank))[::-1]))
+
+
+def all_outputs(model: onnx.ModelProto) -> None:
+    """The gradient of LayerNormalization reads the mean and the inverse deviation: declare them."""
+    for node in model.graph.node:
+        if node.op_type == "LayerNormalization":
+            for k in range(len(node.output), 3):
+                node.output.append(f"{node.output[0]}/{('', 'mean', 'deviation')[k]}")
+
+
+def explicit_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """The gradient of Conv is silently wrong under ``auto_pad=SAME_*``: compute the pads.
+
+    Raises:
+        UserError: where the input's height and width are unknown.
+    """
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "MaxPool", "AveragePool"):
+            continue
+        values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        mode = values.get("auto_pad", b"NOTSET").decode()
+        if not mode.startswith("SAME"):
+            continue
+        kernel = values.get("kernel_shape") or _spatial(shapes, node.input[1])
+        size = _spatial(shapes, node.input[0])
+        if not kernel or not size or None in kernel or None in size:
+            raise UserError(
+                f"Node {node.name!r} has auto_pad={mode} and an input of unknown size, and its gradient would be "
+                "wrong; fix the model's input size, or give the node explicit pads."
+            )
+        strides = values.get("strides") or [1] * len(kernel)
+        dilations = values.get("dilations") or [1] * len(kernel)
+        begins, ends = [], []
+        for n, k, s, d in zip(size, kernel, strides, dilations, strict=True):
+            total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
+            small, large = total // 2, total - total // 2
+            begins.append(small if mode == "SAME_UPPER" else large)
+            ends.append(large if mode == "SAME_UPPER" else small)
+        kept = [a for a in node.attribute if a.name not in ("auto_pad", "pads")]
+        attributes = [onnx.AttributeProto.FromString(a.SerializeToString()) for a in kept]
+        del node.attribute[:]
+        node.attribute.extend([*attributes, helper.make_attribute("pads", begins + ends)])
+
+
+def splits_as_slices(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """The gradient of a Split with an unused output is garbage: slice out what is used.
+
+    Raises:
+        UserError: where the sizes of the parts are unknown.
+    """
+    used = {i for n in model.graph.node for i in [*n.input, *captured(n)]} | {o.name for o in model.graph.output}
+
+    def slices(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        if all(o in used for o in node.output):
+            return [node]
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+        sizes = [shapes[o][axis] if o in shapes else None for o in node.output]
+        if any(s is None for s in sizes):
+            raise UserError(
+                f"Node {node.name!r} is a Split with an unused output and parts of unknown size, and its gradient "
+                "would be wrong; replace it by Slice nodes, or fix the model's input size."
+            )
+        made, start = [], 0
+        for output, size in zip(node.output, sizes, strict=True):
+            end = start + int(size or 0)
+            if output in used:
+                bounds = []
+                for what, value in (("start", start), ("end", end), ("axis", axis)):
+                    bounds.append(f"{output}/{what}")
+                    model.graph.initializer.append(numpy_helper.from_array(np.array([value]), bounds[-1]))
+                name = f"{node.name}/{output}"
+                made.append(helper.make_node("Slice", [node.input[0], *bounds], [output], name=name))
+            start = end
+        return made
+
+    _rewrite(model, "Split", slices)
+
+
+def _spatial(shapes: Shapes, tensor: str) -> list[int | None]:
+    return shapes.get(tensor, [])[2:]
+
+
+def _rewrite(
+    model: onnx.ModelProto, kind: str, rewritten: Callable[[onnx.NodeProto], list[onnx.NodeProto]]
+) -> None:
+    nodes = []
+    for node in model.graph.node:
+        copy = onnx.NodeProto.FromString(node.SerializeToString())
+        nodes.extend(rewritten(copy) if node.op_type == kind else [copy])
+    _replace_nodes(model, nodes)
+
+
+def _replace_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

@@ -1,0 +1,150 @@
+"""What a person can say about a training: one frozen dataclass, the same in Python, in recipes and as flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from passes.errors import UserError
+
+# Fields that change nothing in the result; all others are part of a run's identity.
+HOUSEKEEPING = frozenset({"checkpoint_seconds", "checkpoint_steps"})
+
+
+def _field(default: Any, help: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train; the defaults fit residual networks on CIFAR.
+
+    Each field's help text (``dataclasses.fields(TrainOptions)[i].metadata["help"]``) gives its unit. A value out of
+    range raises ``UserError`` on construction.
+    """
+
+    # how long
+    epochs: float = _field(10.0, "passes over the training images; fractions are allowed")
+    steps: int | None = _field(None, "number of optimizer steps, in place of epochs")
+    batch: int = _field(128, "images a step; the incomplete batch at an epoch's end is left out")
+    # the optimizer
+    optimizer: str = _field("sgd", "sgd (with momentum) or adamw")
+    lr: float = _field(0.05, "peak learning rate")
+    momentum: float = _field(0.9, "momentum of sgd, 0 to below 1")
+    nesterov: bool = _field(True, "Nesterov's form of the momentum")
+    beta1: float = _field(0.9, "adamw: decay of the mean of gradients")
+    beta2: float = _field(0.999, "adamw: decay of the mean of squared gradients")
+    epsilon: float = _field(1e-8, "adamw: added to the root of the mean of squared gradients")
+    weight_decay: float = _field(1e-4, "weight decay on every trained value, as torch.optim has it")
+    clip_norm: float = _field(2.0, "largest norm of the whole gradient; 0 leaves it as it is")
+    # the learning rate over time
+    schedule: str = _field("cosine", "constant, cosine (to 0 at the end) or step (times gamma at each milestone)")
+    milestones: tuple[float, ...] = _field((0.5, 0.75), "step schedule: where, as fractions of the run")
+    gamma: float = _field(0.1, "step schedule: factor at each milestone")
+    warmup: int = _field(100, "steps in which the learning rate rises linearly, at most a tenth of the run")
+    # the gates of skip connections
+    gates: str = _field("linear", "how gates fade from 1 to 0: linear, cosine, quadratic, or keep")
+    gates_end: float = _field(0.5, "fraction of the run after which all gates are 0")
+    gates_order: str = _field("together", "together, or one after another from the input or the output side")
+    # the loss
+    distill_weight: float = _field(0.35, "share of the distillation in the loss, 0 to 1, when there is a teacher")
+    distill: str = _field("mse", "distillation on logits: mse, or kl with temperature")
+    temperature: float = _field(4.0, "temperature of the kl distillation")
+    features: tuple[str, ...] = _field((), "tensors whose values follow the teacher's tensor of the same name")
+    feature_weight: float = _field(1.0, "weight of each feature's mean squared error, added to the loss")
+    # the data
+    augment: str = _field("auto", "none, crop, crop-flip, or auto: by image size and data set")
+    crop: int = _field(4, "pixels of padding on each side before the random crop")
+    normalisation: str | None = _field(None, "name of the images' normalisation; default: the model's, else the data's")
+    # what is trained
+    freeze: tuple[str, ...] = _field((), "name patterns (* and ?) of initialisers that keep their values")
+    output: str | None = _field(None, "the output that holds the logits, when the model has several")
+    # the run
+    seed: int = _field(0, "seed of the order of images and of the augmentation")
+    workers: int | None = _field(None, "gradient sessions of one thread each; default: the usable cores")
+    evaluate_every: int = _field(1, "epochs between two evaluations on test images; 0 leaves them out")
+    evaluate_limit: int | None = _field(None, "test images in an evaluation; default: all")
+    checkpoint_seconds: float = _field(60.0, "seconds between two checkpoints; 0: at each epoch's end only")
+    checkpoint_steps: int | None = _field(None, "steps between two checkpoints")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, list):
+                value = tuple(value)
+            object.__setattr__(self, field.name, _typed(field.name, field.type, value))
+        positive = "epochs steps batch lr temperature workers evaluate_limit checkpoint_steps epsilon"
+        for name in positive.split():
+            self._require(name, lambda v: v > 0, "above 0")
+        for name in "weight_decay clip_norm warmup crop seed evaluate_every checkpoint_seconds feature_weight".split():
+            self._require(name, lambda v: v >= 0, "0 or more")
+        for name in ("momentum", "beta1", "beta2"):
+            self._require(name, lambda v: 0 <= v < 1, "from 0 to below 1")
+        for name in ("distill_weight", "gates_end"):
+            self._require(name, lambda v: 0 <= v <= 1, "from 0 to 1")
+        self._require("gamma", lambda v: 0 < v <= 1, "above 0, at most 1")
+        self._require("milestones", lambda v: all(0 < m < 1 for m in v), "fractions between 0 and 1")
+        for name, choices in CHOICES.items():
+            self._require(name, lambda v, c=choices: v in c, "one of " + ", ".join(choices))
+
+    def _require(self, name: str, holds: Any, what: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not holds(value):
+            raise UserError(f"{name} is {value!r}; it must be {what}.")
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result, as JSON takes them."""
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in HOUSEKEEPING}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> TrainOptions:
+        """Options from a mapping such as a recipe's.
+
+        Raises:
+            UserError: for an unknown key, with the nearest right one, or a bad value.
+        """
+        known = [f.name for f in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]!r}" if near else f"there are {', '.join(known)}"
+                raise UserError(f"Training has no option {key!r}; {hint}.")
+        return cls(**values)
+
+
+CHOICES = {
+    "optimizer": ("sgd", "adamw"),
+    "schedule": ("constant", "cosine", "step"),
+    "gates": ("linear", "cosine", "quadratic", "keep"),
+    "gates_order": ("together", "input", "output"),
+    "distill": ("mse", "kl"),
+    "augment": ("auto", "none", "crop", "crop-flip"),
+}
+
+
+def _typed(name: str, kind: Any, value: Any) -> Any:
+    """``value`` as the field's type wants it: whole floats become ints, ints floats; anything else is refused."""
+    kind = str(kind)
+    if value is None and "None" in kind:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind.startswith("float") and number:
+        return float(value)
+    if kind.startswith("int") and number and float(value).is_integer():
+        return int(value)
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind.startswith("str") and isinstance(value, str):
+        return value
+    if kind == "tuple[str, ...]" and isinstance(value, tuple) and all(isinstance(v, str) for v in value):
+        return value
+    if kind == "tuple[float, ...]" and isinstance(value, tuple):
+        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in value):
+            return tuple(float(v) for v in value)
+    wanted = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a name"}
+    what = "a list" if kind.startswith("tuple") else wanted[kind.split(" ")[0]]
+    raise UserError(f"{name} is {value!r}; it must be {what}.")

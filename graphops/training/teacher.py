@@ -1,0 +1,66 @@
+"""The teacher of a distillation: any ONNX model of the same images, run as a plain inference session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from graphops.data import DataSet
+from graphops.data.feed import Feed
+from graphops.training.loss import TEACHER
+from graphops.training.prepare import inference_copy
+from passes.errors import UserError
+
+
+class Teacher:
+    """Calling it with images [N, C, H, W] of the data set gives the loss graph's teacher inputs by name.
+
+    Args:
+        model: the teacher; its normalisation and layout are its own.
+        dataset: where the images come from.
+        wanted: the student's tensors to be followed.
+        logits: the student's tensor with the logits; the teacher's own logits answer for it. Any other tensor of
+            ``wanted`` is answered by the teacher's tensor of the same name.
+        threads: cores to use.
+
+    Raises:
+        UserError: when the images do not fit the teacher, or it lacks a tensor.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, dataset: DataSet, wanted: Sequence[str], logits: str, threads: int
+    ) -> None:
+        import onnxruntime
+
+        self._feed = Feed(model, dataset)
+        copy, own_logits = inference_copy(model)
+        made = {o for n in copy.graph.node for o in n.output}
+        for tensor in wanted:
+            if tensor != logits and tensor not in made:
+                raise UserError(
+                    f"The teacher has no tensor {tensor!r}; `features` names tensors that student and teacher share."
+                )
+        self._tensors = [own_logits if tensor == logits else tensor for tensor in wanted]
+        self._names = [TEACHER + tensor for tensor in wanted]
+        del copy.graph.output[:]
+        copy.graph.output.extend(
+            onnx.helper.make_tensor_value_info(t, onnx.TensorProto.FLOAT, None) for t in dict.fromkeys(self._tensors)
+        )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(
+            copy.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def __call__(self, images: NDArray) -> dict[str, NDArray[np.float32]]:
+        values = self._session.run(self._tensors, {self._feed.input_name: self._feed(images)})
+        named = dict(zip(self._names, values, strict=True))
+        return {n: v.reshape(len(v), -1) if _pixels(v) == 1 else v for n, v in named.items()}
+
+
+def _pixels(values: NDArray) -> int:
+    return int(np.prod(values.shape[2:])) if values.ndim > 2 else 0
