@@ -20,22 +20,20 @@ def kind(options: TrainOptions, dataset: str, height: int, width: int) -> str:
     return "crop" if dataset in DIRECTED else "crop-flip"
 
 
-def augment(
-    images: NDArray, kind: str, padding: int, generator: np.random.Generator
-) -> NDArray:
+def augment(images: NDArray, kind: str, padding: int, generator: np.random.Generator) -> NDArray:
     """A new batch [N, C, H, W] of the same type: each image padded with zeros, cropped at random, maybe mirrored."""
     if kind == "none":
         return images
     count, channels, height, width = images.shape
     padded = np.zeros((count, channels, height + 2 * padding, width + 2 * padding), images.dtype)
     padded[:, :, padding : padding + height, padding : padding + width] = images
-    top = generator.integers(0, 2 * padding + 1, count)
-    left = generator.integers(0, 2 * padding + 1, count)
-    rows = top[:, None] + np.arange(height)
-    columns = left[:, None] + np.arange(width)
+    top = generator.integers(0, 2 * padding + 1, (count, 1))
+    left = generator.integers(0, 2 * padding + 1, (count, 1))
+    rows = top + np.arange(height)
+    columns = left + np.arange(width)
     if kind == "crop-flip":
-        mirrored = generator.random(count) < 0.5
-        columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
+        mirrored = generator.random((count, 1)) < 0.5
+        columns = np.where(mirrored, columns[:, ::-1], columns)
     index = np.arange(count)
     cropped = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # [N, H, W, C]
     return np.ascontiguousarray(cropped.transpose(0, 3, 1, 2))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,9 @@ class Engine:
         workers = min(workers, batch)
         cuts = [batch * k // workers for k in range(workers + 1)]
         self._workers = []
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        for start, stop in pairwise(cuts):
             self._workers.append(_Worker(self, graph.model, serialised, slice(start, stop), logits, feeds))
-        self._weights = [np.float32((b - a) / batch) for a, b in zip(cuts, cuts[1:], strict=False)]
+        self._weights = [np.float32((b - a) / batch) for a, b in pairwise(cuts)]
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
 
     def close(self) -> None:
@@ -229,5 +230,3 @@ def usable_cores() -> int:
     except (OSError, ValueError):
         pass
     return cores
-
-

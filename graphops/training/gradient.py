@@ -14,7 +14,9 @@ from passes.errors import UserError
 SUFFIX = "_grad"
 
 
-def gradient_graph(model: onnx.ModelProto, loss: str, trained: Sequence[str], inputs: Sequence[str] = ()) -> onnx.ModelProto:
+def gradient_graph(
+    model: onnx.ModelProto, loss: str, trained: Sequence[str], inputs: Sequence[str] = ()
+) -> onnx.ModelProto:
     """The graph of ``model``'s outputs and of d ``loss`` / d each of ``trained``.
 
     Args:
@@ -55,6 +57,7 @@ def in_words(error: Exception, model: onnx.ModelProto) -> UserError:
     """What onnxruntime said while it built a gradient graph or a session for it, as one sentence about the node."""
     text = str(error).strip()
     kinds = {n.name: n.op_type for n in model.graph.node}
+    reason = text.splitlines()[-1] if text else type(error).__name__
     missing = re.search(r"has not been registered: (\S+) for node (.*)", text)
     kernel = re.search(r"implementation for \w+\(\d+\) node with name '(.*?)(_Grad/|')", text)
     name = missing.group(2).strip() if missing else kernel.group(1) if kernel else ""
@@ -65,6 +68,6 @@ def in_words(error: Exception, model: onnx.ModelProto) -> UserError:
             "operators that have one, or freeze all weights before it with `freeze`."
         )
     return UserError(
-        f"onnxruntime {runtime.VERSION} cannot differentiate this graph ({text.splitlines()[-1] if text else 'no reason'}"
+        f"onnxruntime {runtime.VERSION} cannot differentiate this graph ({reason}"
         "); check the model with onnx.checker, or freeze the weights before the node it names with `freeze`."
     )

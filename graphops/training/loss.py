@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -86,11 +87,9 @@ class _Graph:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
 
-    def node(self, kind: str, inputs: Sequence[str], name: str, *others: str, **attributes: object) -> str:
+    def node(self, kind: str, inputs: Sequence[str], name: str, *others: str, **attributes: Any) -> str:
         outputs = [PREFIX + name, *(PREFIX + o for o in others)]
-        self.model.graph.node.append(
-            helper.make_node(kind, list(inputs), outputs, name=PREFIX + name, **attributes)
-        )
+        self.model.graph.node.append(helper.make_node(kind, list(inputs), outputs, name=PREFIX + name, **attributes))
         return outputs[0]
 
     def constant(self, value: object, name: str, kind: type = np.float32) -> str:

@@ -119,9 +119,9 @@ def explicit_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
         mode = values.get("auto_pad", b"NOTSET").decode()
         if not mode.startswith("SAME"):
             continue
-        kernel = values.get("kernel_shape") or _spatial(shapes, node.input[1])
-        size = _spatial(shapes, node.input[0])
-        if not kernel or not size or None in kernel or None in size:
+        kernel = values.get("kernel_shape") or _known(_spatial(shapes, node.input[1]))
+        size = _known(_spatial(shapes, node.input[0]))
+        if not kernel or not size:
             raise UserError(
                 f"Node {node.name!r} has auto_pad={mode} and an input of unknown size, and its gradient would be "
                 "wrong; fix the model's input size, or give the node explicit pads."
@@ -178,10 +178,13 @@ def _spatial(shapes: Shapes, tensor: str) -> list[int | None]:
     return shapes.get(tensor, [])[2:]
 
 
-def _rewrite(
-    model: onnx.ModelProto, kind: str, rewritten: Callable[[onnx.NodeProto], list[onnx.NodeProto]]
-) -> None:
-    nodes = []
+def _known(sizes: list[int | None]) -> list[int]:
+    """The sizes, or none of them where one is unknown."""
+    return [s for s in sizes if s is not None] if None not in sizes else []
+
+
+def _rewrite(model: onnx.ModelProto, kind: str, rewritten: Callable[[onnx.NodeProto], list[onnx.NodeProto]]) -> None:
+    nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         copy = onnx.NodeProto.FromString(node.SerializeToString())
         nodes.extend(rewritten(copy) if node.op_type == kind else [copy])

@@ -85,7 +85,7 @@ def make(options: TrainOptions, size: int) -> Optimizer:
 
 
 def clip(gradient: Buffer, limit: float) -> float:
-    """Scale ``gradient`` in place so that its Euclidean norm is at most ``limit`` (0: leave it); return the norm before.
+    """Scale ``gradient`` in place to a Euclidean norm of at most ``limit`` (0: leave it); return the norm before.
 
     The sum runs in float64 in numpy's own fixed order: a BLAS with threads would not repeat to the bit.
     """

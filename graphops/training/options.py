@@ -142,9 +142,8 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
         return value
     if kind == "tuple[str, ...]" and isinstance(value, tuple) and all(isinstance(v, str) for v in value):
         return value
-    if kind == "tuple[float, ...]" and isinstance(value, tuple):
-        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in value):
-            return tuple(float(v) for v in value)
+    if kind == "tuple[float, ...]" and isinstance(value, tuple) and all(type(v) in (int, float) for v in value):
+        return tuple(float(v) for v in value)
     wanted = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a name"}
     what = "a list" if kind.startswith("tuple") else wanted[kind.split(" ")[0]]
     raise UserError(f"{name} is {value!r}; it must be {what}.")

@@ -321,9 +321,7 @@ def two_dimensional(prepared: Prepared, images: NDArray) -> tuple[Prepared, int]
     probe = onnx.ModelProto()
     probe.CopyFrom(prepared.model)
     try:
-        session = onnxruntime.InferenceSession(
-            probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
         shape = session.run([prepared.logits], {prepared.input: images})[0].shape
     except Exception as error:
         reason = str(error).strip().splitlines()[0]

@@ -41,7 +41,7 @@ def gate_values(options: TrainOptions, step: int, steps: int, count: int) -> lis
 
 
 def fade(curve: str, position: float) -> float:
-    """From 1 at position 0 to 0 at position 1: ``linear``, ``cosine`` (slow at both ends), ``quadratic`` (slow at 0)."""
+    """From 1 at position 0 to 0 at position 1: ``linear``, ``cosine`` (slow at both ends) or ``quadratic``."""
     if position <= 0.0:
         return 1.0
     if position >= 1.0:

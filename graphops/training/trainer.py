@@ -177,11 +177,11 @@ class _Run:
             if teacher is not None and graph.wanted
             else None
         )
-        feeds = {n: (a.dtype, a.shape[1:]) for n, a in self._inputs(self.split.images[:2], self.split.labels[:2]).items()}
+        feeds = {
+            n: (a.dtype, a.shape[1:]) for n, a in self._inputs(self.split.images[:2], self.split.labels[:2]).items()
+        }
         self._check_teacher(feeds, classes)
-        self.engine = Engine(
-            graph, self.prepared.logits, self.prepared.roles, feeds, classes, self.batch, self.workers
-        )
+        self.engine = Engine(graph, self.prepared.logits, self.prepared.roles, feeds, classes, self.batch, self.workers)
         self.gates_before = {n: v.copy() for n, v in self.engine.gates.items()}
         self.optimizer = optimizers.make(options, self.engine.layout.size)
         if saved:
@@ -383,9 +383,7 @@ class _Run:
         )
 
 
-def _checked(
-    model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: TrainOptions
-) -> tuple[Prepared, int]:
+def _checked(model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: TrainOptions) -> tuple[Prepared, int]:
     """The prepared model and its number of classes, after it was run on one batch.
 
     Raises:
