@@ -51,11 +51,14 @@ def read(path: Path) -> DataSet:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         # Pickled arrays could run code: numpy refuses them.
-        with np.load(path, allow_pickle=False) as file:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name")
+        with loaded as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}; give the path of an .npz file.") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} cannot be read as numpy arrays ({error}); write it again with numpy.savez.") from error
 
 
@@ -71,7 +74,7 @@ def _images(array: np.ndarray) -> np.ndarray:
         if not np.isfinite(array).all():
             raise UserError("Images hold values that are no numbers; replace NaN and infinity.")
         return np.ascontiguousarray(array, np.float32)
-    if np.issubdtype(array.dtype, np.integer) and array.size and array.min() >= 0 and array.max() <= 255:
+    if np.issubdtype(array.dtype, np.integer) and not ((array < 0) | (array > 255)).any():
         return np.ascontiguousarray(array, np.uint8)
     raise UserError(f"Images are {array.dtype}; give integers from 0 to 255, or floats.")
 

@@ -55,7 +55,7 @@ def names() -> list[str]:
     return sorted(_loaders)
 
 
-def load(name: str, data_dir: Path | None = None) -> DataSet:
+def load(name: str | Path, data_dir: str | Path | None = None) -> DataSet:
     """Load a data set: one of :func:`names`, or the path of an .npz file or of a folder of class folders.
 
     Args:
@@ -66,8 +66,9 @@ def load(name: str, data_dir: Path | None = None) -> DataSet:
         UserError: when there is none, or it cannot be read.
     """
     _discover()
+    name = str(name)
     if name in _loaders:
-        return _loaders[name](data_dir)
+        return _loaders[name](None if data_dir is None else Path(data_dir))
     path = Path(name).expanduser()
     for fits, read in _readers:
         if fits(path):

@@ -1,0 +1,169 @@
+"""Scoring models on data sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from graphops.data import DataSet, Split
+from graphops.data.normalisation import by_name
+from graphops.evaluate import evaluate
+from graphops.models import build
+from passes.errors import UserError
+
+CLASSES = ("red", "green", "blue")
+
+
+def colours(count: int = 7, wrong: int = 2) -> DataSet:
+    """Images of one bright channel, labelled by it, but for the last ``wrong`` ones."""
+    labels = np.arange(count) % 3
+    images = np.random.default_rng(0).integers(0, 100, (count, 3, 4, 4), np.uint8)
+    images[np.arange(count), labels] += 100
+    labels[count - wrong :] = (labels[count - wrong :] + 1) % 3
+    split = Split(images, labels.astype(np.int64))
+    return DataSet("colours", split, split, CLASSES, by_name("unit"))
+
+
+def brightest(batch: Any = "N", kind: int = TensorProto.FLOAT, classes: int = 3) -> onnx.ModelProto:
+    """A model whose outputs are the features [N, 3, 1, 1] and the mean brightness [N, classes] of each channel."""
+    weight = numpy_helper.from_array(np.eye(classes, 3, dtype=helper.tensor_dtype_to_np_dtype(kind)), "w")
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["features"]),
+        helper.make_node("Flatten", ["features"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w"], ["brightness"], transB=1),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("features", kind, [batch, 3, 1, 1]),
+        helper.make_tensor_value_info("brightness", kind, [batch, classes]),
+    ]
+    graph = helper.make_graph(
+        nodes, "brightest", [helper.make_tensor_value_info("x", kind, [batch, 3, 4, 4])], outputs, [weight]
+    )
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def test_accuracy_is_the_share_of_right_predictions() -> None:
+    score = evaluate(brightest(), colours(7, wrong=2))
+    assert score.predictions.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert (score.correct, score.count, score.accuracy) == (5, 7, 5 / 7)
+    assert score.seconds > 0
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 100])
+def test_the_batch_does_not_matter(batch: int) -> None:
+    assert evaluate(brightest(), colours(), batch=batch).correct == 5
+
+
+@pytest.mark.parametrize("fixed", [1, 3, 7, 10])
+def test_a_fixed_batch_is_filled_up(fixed: int) -> None:
+    score = evaluate(brightest(fixed), colours(), batch=2)
+    assert score.predictions.tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_half_precision_and_newer_ir_versions_run() -> None:
+    half = brightest(kind=TensorProto.FLOAT16)
+    half.ir_version = 13
+    assert evaluate(half, colours()).correct == 5
+    assert half.ir_version == 13
+
+
+def test_a_limit_scores_the_first_images_and_progress_tells_how_far() -> None:
+    told: list[tuple[int, int]] = []
+    score = evaluate(brightest(), colours(), limit=5, batch=2, progress=lambda done, of: told.append((done, of)))
+    assert (score.correct, score.count) == (5, 5)
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_split_and_normalisation_are_passed_on() -> None:
+    data = colours()
+    dark = DataSet("dark", data.train, Split(255 - data.test.images, data.test.labels), CLASSES, by_name("unit"))
+    assert evaluate(brightest(), dark, split="train").correct == 5
+    assert evaluate(brightest(), dark, split="test").correct != 5
+    assert evaluate(brightest(), dark, split="test", normalisation="-255:0:1").correct == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"limit": 0}, "limit=0; give at least 1"),
+        ({"batch": -1}, "batch=-1; give at least 1"),
+        ({"split": "val"}, "no split 'val'"),
+        ({"normalisation": "imagenets"}, "did you mean 'imagenet'"),
+    ],
+)
+def test_impossible_arguments_are_refused(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        evaluate(brightest(), colours(), **options)
+
+
+def with_output(**changes: Any) -> onnx.ModelProto:
+    """``brightest`` without its second output."""
+    model = brightest(**changes)
+    del model.graph.output[1]
+    return model
+
+
+def unknown_operator() -> onnx.ModelProto:
+    model = brightest()
+    model.graph.node[0].op_type = "Marvel"
+    return model
+
+
+def newer_opset() -> onnx.ModelProto:
+    model = brightest()
+    model.opset_import[0].version = 999
+    return model
+
+
+def symbolic_classes() -> onnx.ModelProto:
+    model = brightest(classes=5)
+    model.graph.output[1].type.tensor_type.shape.dim[1].dim_param = "K"
+    return model
+
+
+def external() -> onnx.ModelProto:
+    model = brightest()
+    model.graph.initializer[0].data_location = TensorProto.EXTERNAL
+    return model
+
+
+def breaks_when_run() -> onnx.ModelProto:
+    """Reshapes to a fixed batch behind a symbolic one."""
+    model = brightest()
+    model.graph.node[1].CopyFrom(helper.make_node("Reshape", ["features", "shape"], ["flat"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "shape"))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (brightest(classes=10), "'brightness' is Nx10 and colours has 3 classes"),
+        (symbolic_classes(), r"'brightness' is \w+x5 and colours has 3 classes"),
+        (with_output(), r"no output \[N, classes\] but 'features'"),
+        (unknown_operator(), "onnxruntime 1.19.2 cannot load the model .*Marvel"),
+        (newer_opset(), "onnxruntime 1.19.2 cannot load the model .*999"),
+        (external(), "weights lie in another file"),
+        (breaks_when_run(), "cannot run the model on 7 images"),
+    ],
+)
+def test_a_model_that_cannot_be_scored_is_refused_in_one_sentence(model: onnx.ModelProto, why: str) -> None:
+    with pytest.raises(UserError, match=why) as caught:
+        evaluate(model, colours())
+    assert "\n" not in str(caught.value)
+
+
+def test_untrained_digits_are_guessed(digits: DataSet) -> None:
+    score = evaluate(build("resnet8", image=(1, 8, 8)), digits)
+    assert score.count == 450
+    assert score.accuracy < 0.4
+
+
+def test_the_published_resnet20_scores_what_was_published(
+    published_resnet20: onnx.ModelProto, cifar10: DataSet
+) -> None:
+    assert evaluate(published_resnet20, cifar10).accuracy == pytest.approx(0.9173, abs=0.0002)
