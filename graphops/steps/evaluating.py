@@ -1,0 +1,60 @@
+"""Scoring a model as a step, where other images than the pipeline's own are wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import onnx
+
+from graphops.bench import Bench
+from graphops.options import make
+from graphops.steps.base import Outcome, Step
+
+
+@dataclass(frozen=True)
+class Evaluate(Step):
+    """Measures the accuracy and hands the model on as it is.
+
+    Attributes:
+        data: the data set; None is the pipeline's own.
+        split: ``test`` or ``train``.
+        limit: how many images; None means all.
+        normalisation: the images' normalisation; None is the model's, else the data set's.
+    """
+
+    kind: ClassVar[str] = "evaluate"
+    first: ClassVar[str] = "data"
+
+    data: str | None = None
+    split: str = "test"
+    limit: int | None = None
+    normalisation: str | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], where: str) -> Self:
+        return make(cls, options, where)
+
+    def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
+        from graphops.evaluate import evaluate
+
+        data = bench.data(self.data)
+        found = evaluate(
+            model,
+            data,
+            split=self.split,
+            limit=self.limit,
+            normalisation=self.normalisation,
+            progress=bench.watch.progress,
+        )
+        note = f"{found.correct} of {found.count} {self.split} images of {data.name} right."
+        figures = {"accuracy": found.accuracy, "correct": found.correct, "count": found.count}
+        return Outcome(model, False, (note,), figures={f"{data.name} {self.split}": figures})
+
+    def settings(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def data_sets(self) -> Iterable[str | None]:
+        return (self.data,)

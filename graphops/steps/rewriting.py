@@ -1,0 +1,71 @@
+"""A pass as a step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import onnx
+
+from graphops.bench import Bench
+from graphops.options import make
+from graphops.options import options as known
+from graphops.sensitivity import is_wanted, measured
+from graphops.steps.base import Outcome, Step
+from passes.base import Pass, get
+from passes.errors import UserError
+
+
+@dataclass(frozen=True)
+class Rewrite(Step):
+    """Runs a pass.
+
+    Attributes:
+        rewriter: the pass.
+        data: the data set on which a pass that goes by sensitivity measures it.
+    """
+
+    kind: ClassVar[str] = "pass"
+
+    rewriter: Pass
+    data: str | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], where: str) -> Self:
+        """As `Step.of`; the option ``pass`` names the pass."""
+        rest = dict(options)
+        rewriter = get(rest.pop("pass"))
+        by_score = any(option.name == "scores" for option in known(rewriter))
+        data = rest.pop("data", None) if by_score else None
+        if not isinstance(data, str | None):
+            raise UserError(f"{where}: data is {data!r}; it must be a data set's name.")
+        return cls(make(rewriter, rest, where), data)
+
+    @property
+    def name(self) -> str:
+        return self.rewriter.name
+
+    @property
+    def reads_weights(self) -> bool:
+        return self.rewriter.reads_weights or is_wanted(self.rewriter)
+
+    def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
+        rewriter = self.rewriter
+        figures: dict[str, Any] = {}
+        if is_wanted(rewriter):
+            rewriter = measured(rewriter, model, bench.data(self.data), bench.watch.progress)
+            figures["scores"] = list(getattr(rewriter, "scores", ()))
+        result = rewriter.apply(model)
+        return Outcome(result.model, result.changed, result.notes, figures=figures)
+
+    def settings(self) -> dict[str, Any]:
+        values = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self.rewriter).items()  # type: ignore[call-overload]
+        }
+        return values | ({"data": self.data} if self.data else {})
+
+    def data_sets(self) -> Iterable[str | None]:
+        return (self.data,) if is_wanted(self.rewriter) else ()
