@@ -1,0 +1,1 @@
+"""What a run or a pass did, as tables, JSON and pictures."""

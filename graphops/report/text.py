@@ -1,0 +1,31 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def number(value: int | None) -> str:
+    """``12345`` as ``12,345``; what is not known as ``?``."""
+    return "?" if value is None else f"{value:,}"
+
+
+def percent(share: float | None) -> str:
+    """``0.9173`` as ``91.73 %``; what was not measured as ``-``."""
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def shape_text(shape: Sequence[int | str | None] | None) -> str:
+    """``(None, 16, 32, 32)`` as ``?x16x32x32``."""
+    return "?" if shape is None else "x".join("?" if size is None else str(size) for size in shape)
+
+
+def duration(seconds: float | None) -> str:
+    """``75.2`` as ``75.2``, ``5000`` as ``1:23:20``."""
+    if seconds is None:
+        return "-"
+    if seconds < 600:
+        return f"{seconds:.1f}"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

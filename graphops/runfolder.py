@@ -1,0 +1,119 @@
+"""A run's folder: what is done, what is not, and whose it is.
+
+run.json                  whose folder it is
+recipe.yaml               the recipe, every default spelled out
+00-input/model.onnx       the model given, if one was
+01-shorten-skips/         a step: model.onnx, and step.json once the model is whole
+metrics.jsonl             every measurement of every training
+report.json, .md, .png    the table and the curves
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from graphops.files import write_bytes, write_json
+from graphops.modelfile import fingerprint
+from passes.errors import UserError
+
+_CHECKPOINTS = "checkpoints"
+
+
+class RunFolder:
+    """The files of one run; every one of them is whole or not there, whenever the machine stops.
+
+    Args:
+        path: the folder; made when it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def claimed(self, identity: str, steps: list[str], force: bool) -> Iterator[None]:
+        """Hold the folder for the run called ``identity`` while the block runs.
+
+        Args:
+            identity: what decides the run's results.
+            steps: the names of its step folders.
+            force: take over a folder that belongs to another recipe; its steps that this one shares are kept.
+
+        Raises:
+            UserError: when another process works here, or the folder belongs to another recipe and not ``force``.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"The run folder {self.path} cannot be made: {error.strerror}; choose another.") from error
+        with open(self.path / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(f"Another graphops is at work in {self.path}; wait for it or stop it.") from error
+            self._claim(identity, steps, force)
+            yield
+
+    def _claim(self, identity: str, steps: list[str], force: bool) -> None:
+        owner = _read(self.path / "run.json")
+        others = [entry for entry in self.path.iterdir() if entry.name != ".lock"]
+        if owner is None and others and not force:
+            raise UserError(
+                f"{self.path} holds files that are no run's; choose another folder with --out, or pass --force."
+            )
+        if owner is not None and owner.get("identity") != identity:
+            if not force:
+                raise UserError(
+                    f"{self.path} belongs to a run of another recipe, model or data set; "
+                    "choose another folder with --out, or pass --force to overwrite it."
+                )
+            for name in set(owner.get("steps", [])) - set(steps):
+                shutil.rmtree(self.path / Path(name).name, ignore_errors=True)
+        write_json(self.path / "run.json", {"identity": identity, "steps": steps})
+
+    def step(self, name: str) -> Path:
+        """The folder of step ``name``; made when it is not there."""
+        folder = self.path / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def model(self, name: str) -> Path:
+        """Where step ``name`` keeps its model."""
+        return self.path / name / "model.onnx"
+
+    def record(self, name: str, key: str) -> dict[str, Any] | None:
+        """What step ``name`` wrote when it was done under ``key``; None when it is not done or its model changed."""
+        record = _read(self.path / name / "step.json")
+        if record is None or record.get("key") != key:
+            return None
+        try:
+            return record if fingerprint(self.model(name)) == record.get("model") else None
+        except UserError:
+            return None
+
+    def write_record(self, name: str, record: dict[str, Any]) -> None:
+        """Note that step ``name`` is done; its checkpoints go."""
+        write_json(self.path / name / "step.json", record)
+        shutil.rmtree(self.path / name / _CHECKPOINTS, ignore_errors=True)
+
+    def scratch(self, name: str, key: str) -> Path:
+        """Where step ``name`` under ``key`` keeps its checkpoints while it works."""
+        return self.path / name / _CHECKPOINTS / key[:16]
+
+    def write_metrics(self, lines: list[dict[str, Any]]) -> None:
+        """``lines`` as metrics.jsonl."""
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        write_bytes(self.path / "metrics.jsonl", text.encode())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

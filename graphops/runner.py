@@ -1,0 +1,166 @@
+"""Doing the steps of one run, or finding them done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from graphops.bench import INPUT, Bench, Watch
+from graphops.modelfile import fingerprint, load_model, save_model
+from graphops.plan import Planned
+from graphops.report.summary import summarise
+from graphops.runfolder import RunFolder
+from graphops.steps import Outcome
+
+FORMAT = 1
+"""Counted up when what a step's key covers changes."""
+
+
+class Runner:
+    """One run.
+
+    A step is done when its model lies in its folder under the step's key: a hash of its options and of the contents
+    of whatever it reads (the model it starts from, its teachers, its data sets).
+
+    Args:
+        folder: the run folder.
+        bench: what steps work with; gets to know each step's model when it is done.
+        given: the model that the pipeline starts from.
+        limit: how many test images to score on.
+        bits: the width of activations in skip buffers.
+    """
+
+    def __init__(
+        self, folder: RunFolder, bench: Bench, given: onnx.ModelProto | Path | None, limit: int | None, bits: int
+    ) -> None:
+        self.folder, self.bench, self.given, self.limit, self.bits = folder, bench, given, limit, bits
+        self.records: list[dict[str, Any]] = []
+
+    def identity(self, plan: list[Planned]) -> str:
+        """What decides the results of the whole run."""
+        own = {planned.folder for planned in plan}
+        steps = [
+            (p.folder, p.start, self._settings(p), [t if t in own else self.bench.model_id(t) for t in p.teachers])
+            for p in plan
+        ]
+        return _digest(FORMAT, self._given_id(), steps, self._score_key(), self.bits)
+
+    def do(self, planned: Planned) -> dict[str, Any]:
+        """Do one step unless it is done; return what is known of it, as ``step.json`` keeps it."""
+        self.bench.watch.begin(planned.folder)
+        key = self._key(planned)
+        record = self.folder.record(planned.folder, key)
+        was_done = record is not None
+        if record is None:
+            record = self._work(planned, key)
+        if record.get("score_key") != self._score_key() or "accuracy" not in record:
+            was_done = False
+            record |= self._score(planned)
+            self.folder.write_record(planned.folder, record)
+        self.records.append(record)
+        path = self.folder.model(planned.folder)
+        self.bench.models |= {planned.name: path, planned.folder: path}
+        self.folder.write_metrics(list(metrics(self.records)))
+        self.bench.watch.end(record, was_done)
+        return record
+
+    def _key(self, planned: Planned) -> str:
+        contents = {record["folder"]: record["model"] for record in self.records}
+        start = contents[planned.start] if planned.start else self._given_id() if planned.step is None else None
+        teachers = [contents.get(t) or self.bench.model_id(t) for t in planned.teachers]
+        return _digest(FORMAT, self._settings(planned), start, teachers)
+
+    def _settings(self, planned: Planned) -> dict[str, Any] | None:
+        return planned.step.identity(self.bench) if planned.step else None
+
+    def _given_id(self) -> str | None:
+        if isinstance(self.given, onnx.ModelProto):
+            return hashlib.sha256(self.given.SerializeToString(deterministic=True)).hexdigest()
+        return fingerprint(self.given) if self.given else None
+
+    def _score_key(self) -> str | None:
+        return _digest(self.bench.data_id(None), self.limit) if self.bench.default_data else None
+
+    def _work(self, planned: Planned, key: str) -> dict[str, Any]:
+        target = self.folder.step(planned.folder) / "model.onnx"
+        started = time.perf_counter()
+        outcome, source = self._outcome(planned, key)
+        save_model(outcome.model, target, force=True, source=source)
+        record = {
+            "name": planned.name,
+            "folder": planned.folder,
+            "start": planned.start,
+            "kind": planned.step.name if planned.step else INPUT,
+            "key": key,
+            "model": fingerprint(target),
+            "seconds": round(outcome.seconds or time.perf_counter() - started, 3),
+            **asdict(summarise(outcome.model, self.bits)),
+            "notes": list(outcome.notes),
+            "figures": outcome.figures,
+            "history": outcome.history,
+        }
+        self.folder.write_record(planned.folder, record)
+        return record
+
+    def _outcome(self, planned: Planned, key: str) -> tuple[Outcome, Path | None]:
+        """The step's outcome, and the file in whose folder the data files of its model lie."""
+        if planned.step is None:
+            assert self.given is not None, "a plan takes in a model only where one is given"
+            if isinstance(self.given, onnx.ModelProto):
+                return Outcome(self.given), None
+            return Outcome(load_model(self.given, weights=False)), self.given
+        source = self.folder.model(planned.start) if planned.start else None
+        model = load_model(source, weights=planned.step.reads_weights) if source else onnx.ModelProto()
+        watch, scratch = self.bench.watch, self.folder.scratch(planned.folder, key)
+        self.bench.watch, self.bench.scratch = _Live(watch, self.folder, self.records, planned.folder), scratch
+        try:
+            return planned.step.run(model, self.bench), source
+        finally:
+            self.bench.watch, self.bench.scratch = watch, None
+
+    def _score(self, planned: Planned) -> dict[str, Any]:
+        """The accuracy of a step's model on the pipeline's data set."""
+        key = self._score_key()
+        if key is None:
+            return {"score_key": None, "accuracy": None}
+        from graphops.evaluate import evaluate
+
+        model = load_model(self.folder.model(planned.folder))
+        found = evaluate(model, self.bench.data(None), limit=self.limit, progress=self.bench.watch.progress)
+        return {"score_key": key, "accuracy": found.accuracy, "correct": found.correct, "count": found.count}
+
+
+class _Live(Watch):
+    """Keeps ``metrics.jsonl`` up to date while a step trains, and hands everything on."""
+
+    def __init__(self, watch: Watch, folder: RunFolder, records: list[dict[str, Any]], step: str) -> None:
+        self._watch, self._folder, self._step = watch, folder, step
+        self._lines = list(metrics(records))
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        self._watch.progress(done, total, text)
+
+    def metrics(self, line: dict[str, Any]) -> None:
+        self._lines.append({"step": self._step, **line})
+        self._folder.write_metrics(self._lines)
+        self._watch.metrics(line)
+
+
+def metrics(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every measurement of every training, and each step's score, as lines of ``metrics.jsonl``."""
+    for record in records:
+        for line in record["history"]:
+            yield {"step": record["folder"], **line}
+        if record["accuracy"] is not None:
+            yield {"step": record["folder"], "test_accuracy": record["accuracy"]}
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
