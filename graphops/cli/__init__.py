@@ -1,0 +1,43 @@
+"""The command line: one file a verb."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from passes.errors import UserError
+
+# typer brings click, or since 0.26 a copy of it: either way this is what its usage errors descend from.
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0, or 2 after one sentence on what is wrong."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    from graphops.cli.app import app
+
+    try:
+        return app(args=arguments, standalone_mode=False) or 0
+    except UserError as error:
+        return _say(str(error))
+    except _ClickException as error:
+        return _say(error.format_message())  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left; nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _say(sentence: str) -> int:
+    if sentence:  # click shows the help, and has nothing to add, where no verb is given
+        print(sentence, file=sys.stderr)
+    return 2

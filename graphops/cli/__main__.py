@@ -1,0 +1,3 @@
+from graphops.cli import main
+
+main()

@@ -1,0 +1,88 @@
+"""What verbs share: their options, and where they print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from graphops.bench import Watch
+from graphops.files import check_output, write_json
+
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The ONNX model to read.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Report = Annotated[Path | None, typer.Option("--report", metavar="FILE.json", help="Write the JSON object there too.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+Bits = Annotated[int, typer.Option("--bits", min=1, help="Bits of an activation that no quantiser describes.")]
+DataName = Annotated[
+    str, typer.Option("--data", metavar="DATA", help="digits, cifar10, cifar100, an .npz file or a folder of images.")
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", metavar="FOLDER", help="Where data sets lie, or are downloaded to.")
+]
+
+
+def console() -> Console:
+    """Standard output, wide enough for tables when it is no terminal."""
+    plain = Console(soft_wrap=False)
+    return plain if plain.is_terminal else Console(width=100)
+
+
+def check_report(report: Path | None, force: bool) -> None:
+    """Say before the work that the report cannot be written."""
+    if report is not None:
+        check_output(report, force)
+
+
+def emit(payload: dict[str, Any], show: Callable[[Console], None], as_json: bool, report: Path | None = None) -> None:
+    """Print a verb's outcome: as one JSON object, or for people with ``show``; and write it to ``report``."""
+    if report is not None:
+        write_json(report, payload)
+    if as_json:
+        print(json.dumps(payload, indent=2, allow_nan=False))
+    else:
+        show(console())
+
+
+def print_notes(screen: Console, notes: Iterable[str]) -> None:
+    """The sentences that a pass or a step left."""
+    for note in notes:
+        screen.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+class ScreenWatch(Watch):
+    """A progress bar on standard error while a ``with`` block runs; no bar where that is no terminal."""
+
+    def __init__(self, description: str) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+        )
+        self._screen = Console(stderr=True)
+        self._bar = Progress(*columns, console=self._screen, transient=True, disable=not self._screen.is_terminal)
+        self._task = self._bar.add_task(description, total=None, text="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        self._bar.update(self._task, completed=done, total=total, text=text)
+
+    def restart(self, description: str) -> None:
+        """The bar is for something else now."""
+        self._bar.reset(self._task, total=None, description=description, text="")
+
+    def say(self, sentence: str) -> None:
+        """A line that stays."""
+        self._screen.print(sentence, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,161 @@
+"""A verb for each pass, its options generated from the pass's fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import onnx
+import typer
+from rich.console import Console
+
+from graphops import external
+from graphops.bench import Bench
+from graphops.cli.common import (
+    Bits,
+    DataDir,
+    Force,
+    Json,
+    ModelFile,
+    Report,
+    ScreenWatch,
+    check_report,
+    emit,
+    print_notes,
+)
+from graphops.cli.generate import given, keyword, parameters, with_signature
+from graphops.cli.training import TEACHER, TRAINING, training_options, training_parameters
+from graphops.modelfile import check_target, load_model, save_model
+from graphops.options import make, options, summary
+from graphops.report.compare import comparison
+from graphops.report.summary import summarise
+from graphops.sensitivity import is_wanted
+from graphops.steps import Finetune, Rewrite
+from passes.base import Pass
+from passes.errors import UserError
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write; default: beside the input, -NAME added."),
+]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Run both models on random inputs and print the largest difference.")
+]
+Train = Annotated[
+    str | None, typer.Option("--train", metavar="DATA", help="Fine-tune on this data set.", rich_help_panel=TRAINING)
+]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="Where --order sensitivity measures the scores.")
+]
+
+
+def rewrite_verb(cls: type[Pass]) -> Callable[..., None]:
+    """The verb that runs pass ``cls``."""
+    signature = [keyword("model", ModelFile), keyword("output", Output, None), *parameters(options(cls))]
+    signature += [keyword("bits", Bits, 32), keyword("verify", Verify, False), keyword("force", Force, False)]
+    signature += [keyword("report", Report, None), keyword("json", Json, False)]
+    by_score = any(option.name == "scores" for option in options(cls))
+    if by_score:
+        signature.append(keyword("data", Data, None))
+    if not cls.exact:
+        signature += [keyword("train", Train, None), keyword("teacher", TEACHER, None), *training_parameters()]
+    if by_score or not cls.exact:
+        signature.append(keyword("data_dir", DataDir, None))
+    return with_signature(lambda values: _rewrite(cls, values), cls.name, summary(cls), signature)
+
+
+def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
+    source: Path = values["model"]
+    target: Path = values["output"] or source.with_name(f"{source.stem}-{cls.name}{source.suffix or '.onnx'}")
+    check_report(values["report"], values["force"])
+    check_target(target, source, values["force"])
+    rewriter = make(cls, given(values, options(cls)), cls.name)
+    training = _training(values)
+    step = Rewrite(rewriter, values.get("data"))
+    if is_wanted(rewriter) and step.data is None:
+        raise UserError(f"{cls.name} --order sensitivity needs images to measure on; pass --data, e.g. --data cifar10.")
+
+    model = load_model(source, weights=step.reads_weights or training is not None)
+    bench = Bench(data_dir=values.get("data_dir"))
+    with ScreenWatch(cls.name) as bench.watch:
+        outcome = step.run(model, bench)
+    payload: dict[str, Any] = {
+        "pass": cls.name,
+        "exact": cls.exact,
+        "options": step.settings() | outcome.figures,
+        "input": str(source),
+        "output": str(target),
+        "changed": outcome.changed,
+        "notes": list(outcome.notes),
+        "before": asdict(before := summarise(model, values["bits"])),
+        "after": asdict(after := summarise(outcome.model, values["bits"])),
+    }
+    if values["verify"]:
+        payload["verify"] = _verify(rewriter, source, outcome.model)
+    result = outcome.model
+    if training is not None:
+        result, payload["training"] = _train(training, result, bench)
+    save_model(result, target, values["force"], source)
+
+    def show(screen: Console) -> None:
+        screen.print(comparison(before, after))
+        print_notes(screen, outcome.notes)
+        if "verify" in payload:
+            screen.print(payload["verify"]["sentence"])
+        if "training" in payload:
+            accuracy = payload["training"]["accuracy"]
+            screen.print(
+                f"Test accuracy {accuracy['before']:.2%} before the fine-tuning, {accuracy['after']:.2%} after."
+            )
+        screen.print(f"Written: {target}", soft_wrap=True)
+
+    emit(payload, show, values["json"], values["report"])
+
+
+def _training(values: dict[str, Any]) -> Finetune | None:
+    chosen = training_options(values)
+    if values.get("train") is None:
+        if chosen or values.get("teacher"):
+            flag = "teacher" if values.get("teacher") else next(iter(chosen)).replace("_", "-")
+            raise UserError(
+                f"--{flag} says how to fine-tune, but nothing says on what; pass --train, e.g. --train cifar10."
+            )
+        return None
+    from graphops.steps import finetune
+
+    return finetune(values["train"], teacher=values["teacher"], **chosen)
+
+
+def _train(step: Finetune, model: onnx.ModelProto, bench: Bench) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    from graphops.evaluate import evaluate
+
+    data = bench.data(step.data)
+    with ScreenWatch("fine-tuning") as bench.watch:
+        before = evaluate(model, data, normalisation=step.options.normalisation)
+        outcome = step.run(model, bench)
+        after = evaluate(outcome.model, data, normalisation=step.options.normalisation)
+    accuracy = {"before": before.accuracy, "after": after.accuracy}
+    return outcome.model, {"options": step.settings(), "accuracy": accuracy, "history": outcome.history}
+
+
+def _verify(rewriter: Pass, source: Path, rewritten: onnx.ModelProto) -> dict[str, Any]:
+    from graphops.verify import difference
+
+    whole = onnx.ModelProto()
+    whole.CopyFrom(rewritten)
+    external.load(whole, source.parent)
+    found = difference(load_model(source), whole)
+    if rewriter.exact and not found.is_rounding:
+        raise UserError(
+            f"{rewriter.name} is exact, yet outputs differ by {found.largest:.3g} (their largest value is "
+            f"{found.scale:.3g}); nothing was written, please report this model."
+        )
+    words = "float rounding" if found.is_rounding else "more than float rounding"
+    claim = f"{rewriter.name} is exact" if rewriter.exact else f"{rewriter.name} is not exact"
+    sentence = (
+        f"Largest difference on random inputs: {found.largest:.3g}, where outputs reach {found.scale:.3g}: "
+        f"{words}; {claim}."
+    )
+    return asdict(found) | {"rounding": found.is_rounding, "sentence": sentence}

@@ -1,0 +1,65 @@
+"""`graphops run`: a recipe from beginning to end, or on from where it was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from graphops import recipe as recipes
+from graphops.cli.common import DataDir, Force, Json, Report, ScreenWatch, check_report, emit, print_notes
+from graphops.report.run import table
+from graphops.report.text import duration, percent
+
+Recipe = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped one.", show_default=False)
+]
+Model = Annotated[
+    Path | None, typer.Option("--model", metavar="MODEL.onnx", help="The model to start from, if not the recipe's.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The run folder; default: runs/RECIPE.")
+]
+
+
+def run(
+    recipe: Recipe,
+    model: Model = None,
+    out: Out = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    report: Report = None,
+    force: Force = False,
+) -> None:
+    """Run a recipe; a run that was stopped goes on where it was."""
+    check_report(report, force)
+    path = recipes.find(recipe)
+    pipeline = recipes.read(path)
+    pipeline.data_dir = data_dir or pipeline.data_dir
+    with RunWatch() as watch:
+        done = pipeline.run(model, out or Path("runs") / path.stem, force, watch)
+    records = list(done.records)
+    payload = {"folder": str(done.folder), "title": pipeline.title, "steps": records}
+
+    def show(screen: Console) -> None:
+        screen.print(table(records, pipeline.title))
+        print_notes(screen, (f"{record['folder']}: {note}" for record in records for note in record["notes"]))
+        screen.print(f"Models, curves and report: {done.folder}", soft_wrap=True)
+
+    emit(payload, show, json, report)
+
+
+class RunWatch(ScreenWatch):
+    """A bar for the step at work, and a line on standard error for each that is done."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def begin(self, step: str) -> None:
+        self.restart(step)
+
+    def end(self, record: dict[str, Any], was_done: bool) -> None:
+        how = "was done" if was_done else f"took {duration(record['seconds'])} s"
+        self.say(f"{record['folder']}: {how}, {record['joins']} joins left, accuracy {percent(record['accuracy'])}")
