@@ -17,11 +17,13 @@ A pass is a frozen dataclass whose fields are its options, on the command line, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import onnx
 
+from passes import plugins
 from passes.errors import UserError
 from passes.graph import Editor
 
@@ -70,16 +72,47 @@ class Pass(ABC):
         """Edit the graph in ``editor``; return the notes."""
 
 
-registry: dict[str, type[Pass]] = {}
+class Registry(Mapping[str, type[Pass]]):
+    """Pass classes by name. Those of other packages are loaded when a name is looked for that is not here.
+
+    Attributes:
+        broken: what is wrong with a pass that its package names but that cannot be had, by the pass's name.
+    """
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type[Pass]] = {}
+        self._complete = False
+        self.broken: dict[str, str] = {}
+
+    def add(self, cls: type[Pass]) -> None:
+        """Raises ValueError when another pass has the name of ``cls``."""
+        if self._classes.setdefault(cls.name, cls) is not cls:
+            raise ValueError(f"two passes are called {cls.name!r}: {self._classes[cls.name]!r} and {cls!r}")
+
+    def __getitem__(self, name: str) -> type[Pass]:
+        return self._classes[name] if name in self._classes else self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, type[Pass]]:
+        if not self._complete:
+            self._complete = True  # before loading: a plugin may look in here itself
+            self.broken = plugins.load(self.add)
+        return self._classes
+
+
+registry = Registry()
 
 P = TypeVar("P", bound=type[Pass])
 
 
 def register(cls: P) -> P:
     """Make a pass known by its ``name`` to the command line, to recipes and to the adapters."""
-    if cls.name in registry and registry[cls.name] is not cls:
-        raise ValueError(f"two passes are called {cls.name!r}: {registry[cls.name]!r} and {cls!r}")
-    registry[cls.name] = cls
+    registry.add(cls)
     return cls
 
 
@@ -93,6 +126,8 @@ def get(name: str) -> type[Pass]:
 
     if name in registry:
         return registry[name]
+    if name in registry.broken:
+        raise UserError(registry.broken[name])
     near = difflib.get_close_matches(name, registry, n=1)
     hint = f"did you mean {near[0]!r}" if near else "`graphops passes` lists them"
     raise UserError(f"There is no pass called {name!r}; {hint}.")
