@@ -43,6 +43,20 @@ def prune(model: onnx.ModelProto, outputs: list[str]) -> None:
     model.graph.initializer.extend(rest)
 
 
+def constants_as_initialisers(model: onnx.ModelProto) -> None:
+    """Constant nodes as initialisers, so that the rewrites below see one kind of constant."""
+    nodes = []
+    for node in model.graph.node:
+        value = next((a for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            tensor = model.graph.initializer.add()
+            tensor.CopyFrom(value.t)
+            tensor.name = node.output[0]
+        else:
+            nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    _replace_nodes(model, nodes)
+
+
 def captured(node: onnx.NodeProto) -> set[str]:
     """Tensors that the node's subgraphs read, their own included."""
     names: set[str] = set()

@@ -83,6 +83,7 @@ def prepare(
     for feature in features:
         if not any(feature in n.output for n in copy.graph.node):
             raise UserError(f"The model has no tensor {feature!r} to distil; `features` names outputs of its nodes.")
+    mend.constants_as_initialisers(copy)
     mend.prune(copy, [logits, *features])
     mend.name_nodes(copy)
     _refuse_foreign(copy)
@@ -142,15 +143,16 @@ def _inlined(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
     return InlineFunctions().apply(model).model
 
 
-def inference_copy(model: onnx.ModelProto, output: str | None = None) -> tuple[onnx.ModelProto, str]:
+def inference_copy(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     """A copy of ``model`` for inference here with a free batch size, and the name of its logits.
 
     Raises:
         UserError: when its opset is too new, or it has not one input.
     """
     copy = _copy(_inlined(model, []), [])
+    mend.constants_as_initialisers(copy)
     name = only_input(copy)
-    logits = logits_of(copy, output)
+    logits = logits_of(copy)
     free_batch(copy, name, [logits])
     return copy, logits
 
@@ -295,7 +297,7 @@ def free_batch(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> Non
 
 def _refuse_foreign(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
-        if node.domain not in STANDARD:
+        if node.domain not in (*STANDARD, "com.microsoft"):
             raise UserError(
                 f"Node {node.name!r} is {node.domain}.{node.op_type}, which has no gradient; train the network "
                 "before such nodes are inserted."
@@ -308,8 +310,9 @@ def _gates(model: onnx.ModelProto) -> list[str]:
     return gates(model)
 
 
-def two_dimensional(prepared: Prepared, images: NDArray) -> tuple[Prepared, int]:
-    """Run the copy on ``images``; its logits as [N, classes] (a Flatten is added to [N, classes, 1, 1]), and classes.
+def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple[Prepared, dict[str, tuple[int, ...]]]:
+    """Run the copy on ``images``: the copy with its logits as [N, classes] (from [N, classes, 1, 1] by a Flatten that
+    is added), and the shape without the batch of the logits and of each of ``features``.
 
     Raises:
         UserError: when the copy does not run, or its output is no row of numbers an image.
@@ -318,27 +321,28 @@ def two_dimensional(prepared: Prepared, images: NDArray) -> tuple[Prepared, int]
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    probe = onnx.ModelProto()
-    probe.CopyFrom(prepared.model)
+    wanted = [prepared.logits, *features]
     try:
-        session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        shape = session.run([prepared.logits], {prepared.input: images})[0].shape
+        session = onnxruntime.InferenceSession(
+            prepared.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        values = session.run(wanted, {prepared.input: images})
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"The model does not run on a batch of {len(images)} images ({reason}); "
             "export it with a free batch size, or check it with onnx.checker."
         ) from error
+    shape = values[0].shape
     if len(shape) < 2 or shape[0] != len(images) or any(d != 1 for d in shape[2:]):
         raise UserError(
             f"The model's output {prepared.logits!r} has the shape {list(shape)} for {len(images)} images and "
             "training needs a number a class for each image; name the right one with `output`."
         )
+    shapes = {tensor: value.shape[1:] for tensor, value in zip(wanted, values, strict=True)}
     if len(shape) == 2:
-        return prepared, int(shape[1])
-    flat = f"{prepared.logits}/flat"
-    probe.graph.node.append(helper.make_node("Flatten", [prepared.logits], [flat], name=flat, axis=1))
-    outputs = [flat, *(o.name for o in probe.graph.output if o.name != prepared.logits)]
-    del probe.graph.output[:]
-    probe.graph.output.extend(helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs)
-    return replace(prepared, model=probe, logits=flat), int(shape[1])
+        return prepared, shapes
+    flat, model = f"{prepared.logits}/flat", onnx.ModelProto()
+    model.CopyFrom(prepared.model)
+    model.graph.node.append(helper.make_node("Flatten", [prepared.logits], [flat], name=flat, axis=1))
+    return replace(prepared, model=model, logits=flat), {**shapes, flat: shape[1:2]}

@@ -9,7 +9,8 @@ import onnx
 from numpy.typing import NDArray
 
 from graphops.data import DataSet
-from graphops.data.feed import Feed
+from graphops.data.feed import METADATA_KEY, Feed
+from graphops.data.normalisation import Normalisation
 from graphops.training.loss import TEACHER
 from graphops.training.prepare import inference_copy
 from passes.errors import UserError
@@ -19,8 +20,9 @@ class Teacher:
     """Calling it with images [N, C, H, W] of the data set gives the loss graph's teacher inputs by name.
 
     Args:
-        model: the teacher; its normalisation and layout are its own.
+        model: the teacher; its input's layout is its own, and so is its normalisation where its metadata name one.
         dataset: where the images come from.
+        normalisation: for a teacher whose metadata name none.
         wanted: the student's tensors to be followed.
         logits: the student's tensor with the logits; the teacher's own logits answer for it. Any other tensor of
             ``wanted`` is answered by the teacher's tensor of the same name.
@@ -31,11 +33,18 @@ class Teacher:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, dataset: DataSet, wanted: Sequence[str], logits: str, threads: int
+        self,
+        model: onnx.ModelProto,
+        dataset: DataSet,
+        normalisation: Normalisation,
+        wanted: Sequence[str],
+        logits: str,
+        threads: int,
     ) -> None:
         import onnxruntime
 
-        self._feed = Feed(model, dataset)
+        named = any(p.key == METADATA_KEY for p in model.metadata_props)
+        self._feed = Feed(model, dataset, None if named else normalisation)
         copy, own_logits = inference_copy(model)
         made = {o for n in copy.graph.node for o in n.output}
         for tensor in wanted:

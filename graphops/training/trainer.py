@@ -20,15 +20,15 @@ import onnx
 from numpy.typing import NDArray
 
 from graphops.data import DataSet, Split
-from graphops.data.feed import Feed
+from graphops.data.feed import METADATA_KEY, Feed
 from graphops.training import augment, optimizers, schedules
 from graphops.training.checkpoint import Checkpoint, Checkpoints
 from graphops.training.engine import Engine, StepResult, usable_cores
 from graphops.training.interrupt import DeferredInterrupt
-from graphops.training.loss import LABELS, Loss, add_loss
+from graphops.training.loss import LABELS, TEACHER, Loss, add_loss
 from graphops.training.metrics import Metrics
 from graphops.training.options import TrainOptions
-from graphops.training.prepare import Prepared, prepare, two_dimensional
+from graphops.training.prepare import Prepared, prepare, probe
 from graphops.training.teacher import Teacher
 from passes.errors import UserError
 
@@ -145,7 +145,8 @@ class _Run:
             raise UserError("`features` are distilled from a teacher, and there is none; give one.")
         self.options, self.dataset, self.split, self.progress = options, dataset, dataset.train, progress
         self.feed = Feed(model, dataset, options.normalisation)
-        self.prepared, classes = _checked(model, self.feed, dataset, options)
+        self.prepared, shapes = _checked(model, self.feed, dataset, options)
+        classes = shapes[self.prepared.logits][0]
         self.notes = list(self.prepared.notes)
         self.state = _State()
 
@@ -173,14 +174,14 @@ class _Run:
         )
         graph = add_loss(self.prepared.model, self.prepared.logits, loss)
         self.teacher = (
-            Teacher(teacher, dataset, graph.wanted, self.prepared.logits, self.workers)
+            Teacher(teacher, dataset, self.feed.normalisation, graph.wanted, self.prepared.logits, self.workers)
             if teacher is not None and graph.wanted
             else None
         )
         feeds = {
             n: (a.dtype, a.shape[1:]) for n, a in self._inputs(self.split.images[:2], self.split.labels[:2]).items()
         }
-        self._check_teacher(feeds, classes)
+        _check_teacher(feeds, shapes)
         self.engine = Engine(graph, self.prepared.logits, self.prepared.roles, feeds, classes, self.batch, self.workers)
         self.gates_before = {n: v.copy() for n, v in self.engine.gates.items()}
         self.optimizer = optimizers.make(options, self.engine.layout.size)
@@ -196,9 +197,11 @@ class _Run:
         seconds_before, steps_before, saved_at = self.state.seconds, self.state.step, begun
         for note in self.notes:
             self._report(0.0, note=note)
+        whole = True  # whether the state is that between two steps
         with DeferredInterrupt() as interrupt:
             try:
                 while self.state.step < self.steps:
+                    whole = False
                     self._step()
                     now = time.monotonic()
                     self.state.seconds = seconds_before + now - begun
@@ -206,15 +209,17 @@ class _Run:
                     if at_end:
                         self._end_epoch()
                         self.state.seconds = seconds_before + time.monotonic() - begun
+                    whole = True
                     if at_end or self._due(now - saved_at):
                         self._save()
                         saved_at = time.monotonic()
                     self._report((self.state.step - steps_before) * self.batch / max(1e-9, now - begun))
                     interrupt.check()
             except KeyboardInterrupt:
-                self._save()
+                if whole:
+                    self._save()
                 raise
-        return Trained(self.prepared.with_values(self.engine.values()), self.state.history, tuple(self.notes))
+        return Trained(self._model(), self.state.history, tuple(self.notes))
 
     def close(self) -> None:
         """Let threads and files go."""
@@ -272,13 +277,8 @@ class _Run:
         if tested:
             from graphops.evaluate import evaluate
 
-            trained = self.prepared.with_values(self.engine.values())
-            state.test_accuracy = evaluate(
-                trained,
-                self.dataset,
-                limit=self.options.evaluate_limit,
-                normalisation=self.options.normalisation,
-            ).accuracy
+            limit = self.options.evaluate_limit
+            state.test_accuracy = evaluate(self._model(), self.dataset, limit=limit).accuracy
         record: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "step": state.step}
         record |= {"loss": state.loss_sum / state.counted, "accuracy": state.right / (state.counted * self.batch)}
         record |= {"test_accuracy": state.test_accuracy if tested else None}
@@ -288,6 +288,15 @@ class _Run:
         self.metrics.write(record)
         if not last:
             state.loss_sum, state.right, state.counted = 0.0, 0, 0
+
+    def _model(self) -> onnx.ModelProto:
+        """The person's graph with the present values; it names its normalisation if the options did."""
+        model = self.prepared.with_values(self.engine.values())
+        if self.options.normalisation is not None:
+            onnx.helper.set_model_props(
+                model, {p.key: p.value for p in model.metadata_props} | {METADATA_KEY: self.feed.normalisation.name}
+            )
+        return model
 
     def _refuse_divergence(self, result: StepResult, norm: float, lr: float) -> None:
         state, loss = self.state, result.terms["loss"]
@@ -349,16 +358,6 @@ class _Run:
                     f"{saved.path.parent} holds a training with {change}; choose another folder, or remove that one."
                 )
 
-    def _check_teacher(self, feeds: dict[str, tuple[Any, tuple[int, ...]]], classes: int) -> None:
-        from graphops.training.loss import TEACHER
-
-        shape = feeds.get(TEACHER + self.prepared.logits, (None, (classes,)))[1]
-        if shape != (classes,):
-            raise UserError(
-                f"The teacher's output is {list(shape)} for an image and the model's is [{classes}]; "
-                "give a teacher of the same classes."
-            )
-
     def _report(self, speed: float, note: str | None = None) -> None:
         if self.progress is None:
             return
@@ -383,28 +382,34 @@ class _Run:
         )
 
 
-def _checked(model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: TrainOptions) -> tuple[Prepared, int]:
-    """The prepared model and its number of classes, after it was run on one batch.
+def _checked(
+    model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: TrainOptions
+) -> tuple[Prepared, dict[str, tuple[int, ...]]]:
+    """The prepared model and the shapes for one image of its logits and features, after it was run on a few.
 
     Raises:
         UserError: when model and data do not fit each other.
     """
     prepared = prepare(model, options.output, options.freeze, options.features)
     images = feed(dataset.train.images[: min(2, len(dataset.train))])
-    prepared, classes = two_dimensional(prepared, images)
+    prepared, shapes = probe(prepared, images, options.features)
+    classes = shapes[prepared.logits][0]
     if classes != len(dataset.classes):
         raise UserError(
             f"The model has {classes} classes and {dataset.name} has {len(dataset.classes)}; "
             "choose a data set or a model that fits."
         )
-    for which in ("train", "test"):
-        labels = dataset.split(which).labels
-        if labels.min() < 0 or labels.max() >= classes:
+    return prepared, shapes
+
+
+def _check_teacher(feeds: dict[str, tuple[Any, tuple[int, ...]]], shapes: dict[str, tuple[int, ...]]) -> None:
+    for tensor, shape in shapes.items():
+        given = feeds.get(TEACHER + tensor, (None, shape))[1]
+        if given != shape:
             raise UserError(
-                f"{dataset.name} has a {which} label {int(labels.min() if labels.min() < 0 else labels.max())} and "
-                f"the model's classes are 0 to {classes - 1}; mend the labels."
+                f"The teacher's values for {tensor!r} are {list(given)} an image and the model's {list(shape)}; "
+                "give a teacher of the same classes and feature sizes."
             )
-    return prepared, classes
 
 
 def _hash(content: bytes) -> str:
