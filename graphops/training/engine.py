@@ -166,7 +166,7 @@ class _Worker:
     ) -> None:
         import onnxruntime
 
-        self.rows, self._engine = rows, engine
+        self.rows, self._engine, self._model = rows, engine, model
         self.gradient = np.zeros_like(engine.parameters)
         self.means, self.variances = engine.means.copy(), engine.variances.copy()
         self.terms = np.zeros(len(engine.terms), np.float32)
@@ -203,7 +203,11 @@ class _Worker:
         np.copyto(self.variances, self._engine.variances)
 
     def run(self) -> None:
-        self._session.run_with_iobinding(self._binding)
+        """Compute the share's gradient, terms and logits into the bound buffers."""
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise in_words(error, self._model) from error
 
     def _bind_input(self, name: str, array: NDArray) -> None:
         import onnxruntime

@@ -9,6 +9,7 @@ import onnx
 from onnx import helper
 
 from graphops.training import runtime
+from graphops.training.mend import prune
 from passes.errors import UserError
 
 SUFFIX = "_grad"
@@ -44,7 +45,7 @@ def gradient_graph(
     try:
         built = runtime.gradient_of(copy, set(trained), loss)
     except Exception as error:
-        raise in_words(error, copy) from error
+        raise in_words(error, copy, trained) from error
     outputs = {o.name: o for o in built.graph.output}
     ordered = [outputs[o.name] for o in copy.graph.output] + [outputs[n + SUFFIX] for n in trained]
     ordered = [onnx.ValueInfoProto.FromString(o.SerializeToString()) for o in ordered]
@@ -53,21 +54,52 @@ def gradient_graph(
     return built
 
 
-def in_words(error: Exception, model: onnx.ModelProto) -> UserError:
-    """What onnxruntime said while it built a gradient graph or a session for it, as one sentence about the node."""
+def in_words(error: Exception, model: onnx.ModelProto, trained: Sequence[str] = ()) -> UserError:
+    """What onnxruntime said of the gradient graph of ``model``, as one sentence about the node at fault.
+
+    Where the message names no node, the first one is looked for behind which the gradient by ``trained`` (inputs of
+    ``model``) cannot be built.
+    """
     text = str(error).strip()
     kinds = {n.name: n.op_type for n in model.graph.node}
-    reason = text.splitlines()[-1] if text else type(error).__name__
-    missing = re.search(r"has not been registered: (\S+) for node (.*)", text)
-    kernel = re.search(r"implementation for \w+\(\d+\) node with name '(.*?)(_Grad/|')", text)
-    name = missing.group(2).strip() if missing else kernel.group(1) if kernel else ""
-    if missing or name in kinds:
-        kind = missing.group(1) if missing else kinds[name]
-        return UserError(
-            f"Node {name!r} is a {kind}, which has no gradient in onnxruntime {runtime.VERSION}; replace it by "
-            "operators that have one, or freeze all weights before it with `freeze`."
-        )
+    found = re.search(r"not been registered: \S+ for node (.*)", text)
+    found = found or re.search(r"[Nn]ame:?\s*'(.*?)(_Grad/|')", text)
+    name = found.group(1).strip() if found else ""
+    name = name if name in kinds else _culprit(model, trained)
+    if name:
+        return untrainable(name, kinds[name])
+    reason = (text.splitlines() or [type(error).__name__])[-1].rstrip(".")
     return UserError(
-        f"onnxruntime {runtime.VERSION} cannot differentiate this graph ({reason}"
-        "); check the model with onnx.checker, or freeze the weights before the node it names with `freeze`."
+        f"onnxruntime {runtime.VERSION} cannot train this graph ({reason}); check it with onnx.checker, "
+        "or freeze some of its weights with `freeze`."
     )
+
+
+def untrainable(name: str, kind: str) -> UserError:
+    """The sentence about a node without a gradient."""
+    return UserError(
+        f"Node {name!r} ({kind}) has no gradient in onnxruntime {runtime.VERSION}; replace it by operators that have "
+        "one, or freeze all weights before it with `freeze`."
+    )
+
+
+def _culprit(model: onnx.ModelProto, trained: Sequence[str]) -> str:
+    """The first node whose output's mean has no gradient by the ``trained`` inputs before it; "" if each has one."""
+    before: dict[str, set[str]] = {name: {name} for name in trained}
+    for node in model.graph.node:
+        reached = set().union(*(before.get(i, set()) for i in node.input))
+        if not reached:
+            continue
+        before |= {o: reached for o in node.output}
+        piece = onnx.ModelProto()
+        piece.CopyFrom(model)
+        mean = f"{node.name}/mean"
+        piece.graph.node.append(helper.make_node("ReduceMean", [node.output[0]], [mean], name=mean, keepdims=0))
+        prune(piece, [mean])
+        del piece.graph.output[:]
+        piece.graph.output.append(helper.make_tensor_value_info(mean, onnx.TensorProto.FLOAT, []))
+        try:
+            runtime.gradient_of(piece, reached, mean)
+        except Exception:
+            return node.name
+    return ""

@@ -16,6 +16,22 @@ from passes.errors import UserError
 Shapes = dict[str, list[int | None]]
 
 
+def mend(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """All rewrites of this file that a graph for training needs.
+
+    Raises:
+        UserError: where one needs a shape that is unknown.
+    """
+    splits_as_slices(model, shapes)
+    sums_as_adds(model)
+    drop_dropout(model)
+    explicit_permutations(model, shapes)
+    explicit_pads(model, shapes)
+    whole_pads(model, shapes)
+    row_major_pooling(model)
+    whole_layer_normalisations(model)
+
+
 def shapes_of(model: onnx.ModelProto) -> Shapes:
     """The inferred shape of each tensor that has one; an unknown size is None."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -112,12 +128,19 @@ def explicit_permutations(model: onnx.ModelProto, shapes: Shapes) -> None:
             node.attribute.append(helper.make_attribute("perm", list(range(rank))[::-1]))
 
 
-def all_outputs(model: onnx.ModelProto) -> None:
-    """The gradient of LayerNormalization reads the mean and the inverse deviation: declare them."""
+def whole_layer_normalisations(model: onnx.ModelProto) -> None:
+    """The gradient of LayerNormalization reads its bias and two more outputs: give it all of them."""
+    constants = {i.name: i for i in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "LayerNormalization":
-            for k in range(len(node.output), 3):
-                node.output.append(f"{node.output[0]}/{('', 'mean', 'deviation')[k]}")
+        if node.op_type != "LayerNormalization":
+            continue
+        if len(node.input) == 2 and node.input[1] in constants:
+            name = f"{node.name}/bias"
+            zeros = np.zeros(list(constants[node.input[1]].dims), np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(zeros, name))
+            node.input.append(name)
+        for k in range(len(node.output), 3):
+            node.output.append(f"{node.output[0]}/{('', 'mean', 'deviation')[k]}")
 
 
 def explicit_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
@@ -155,37 +178,57 @@ def explicit_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
 
 
 def splits_as_slices(model: onnx.ModelProto, shapes: Shapes) -> None:
-    """The gradient of a Split with an unused output is garbage: slice out what is used.
+    """The gradient of a Split is garbage where no gradient comes from one of its outputs: slice the parts out.
 
     Raises:
         UserError: where the sizes of the parts are unknown.
     """
-    used = {i for n in model.graph.node for i in [*n.input, *captured(n)]} | {o.name for o in model.graph.output}
 
     def slices(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        if all(o in used for o in node.output):
-            return [node]
         axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
         sizes = [shapes[o][axis] if o in shapes else None for o in node.output]
-        if any(s is None for s in sizes):
-            raise UserError(
-                f"Node {node.name!r} is a Split with an unused output and parts of unknown size, and its gradient "
-                "would be wrong; replace it by Slice nodes, or fix the model's input size."
-            )
         made, start = [], 0
         for output, size in zip(node.output, sizes, strict=True):
-            end = start + int(size or 0)
-            if output in used:
-                bounds = []
-                for what, value in (("start", start), ("end", end), ("axis", axis)):
-                    bounds.append(f"{output}/{what}")
-                    model.graph.initializer.append(numpy_helper.from_array(np.array([value]), bounds[-1]))
-                name = f"{node.name}/{output}"
-                made.append(helper.make_node("Slice", [node.input[0], *bounds], [output], name=name))
-            start = end
+            if size is None:
+                raise UserError(
+                    f"Node {node.name!r} is a Split into parts of unknown size, and its gradient could be wrong; "
+                    "replace it by Slice nodes, or fix the model's input size."
+                )
+            bounds = []
+            for what, value in (("start", start), ("end", start + size), ("axis", axis)):
+                bounds.append(f"{output}/{what}")
+                model.graph.initializer.append(numpy_helper.from_array(np.array([value]), bounds[-1]))
+            made.append(helper.make_node("Slice", [node.input[0], *bounds], [output], name=f"{node.name}/{output}"))
+            start += size
         return made
 
     _rewrite(model, "Split", slices)
+
+
+def row_major_pooling(model: onnx.ModelProto) -> None:
+    """The gradient of MaxPool is wrong for column-major indices; without an output for them, the order is nothing."""
+    for node in model.graph.node:
+        if node.op_type == "MaxPool" and len([o for o in node.output if o]) == 1:
+            for attribute in node.attribute:
+                if attribute.name == "storage_order":
+                    attribute.i = 0
+
+
+def whole_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """The gradient of Pad wants pads for every axis."""
+    constants = {i.name: i for i in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "Pad" or len(node.input) < 4 or not node.input[3]:
+            continue
+        if node.input[0] in shapes and node.input[1] in constants and node.input[3] in constants:
+            rank = len(shapes[node.input[0]])
+            axes = numpy_helper.to_array(constants[node.input[3]]) % rank
+            whole = np.zeros((2, rank), np.int64)
+            whole[:, axes] = numpy_helper.to_array(constants[node.input[1]]).reshape(2, -1)
+            name = f"{node.name}/pads"
+            model.graph.initializer.append(numpy_helper.from_array(whole.reshape(-1), name))
+            node.input[1] = name
+            del node.input[3:]
 
 
 def _spatial(shapes: Shapes, tensor: str) -> list[int | None]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from graphops.training import mend
+from graphops.training.gradient import untrainable
 from graphops.training.roles import FLOATS, Roles, roles, weights
 from graphops.training.runtime import MAX_IR, MAX_OPSET
 from passes.errors import UserError
@@ -47,15 +48,27 @@ class Prepared:
 
     def with_values(self, values: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:
         """The person's graph with these values in its initialisers; nothing else differs."""
-        model = onnx.ModelProto()
-        model.CopyFrom(self.source)
-        for tensor in model.graph.initializer:
-            if tensor.name in values:
-                fresh = numpy_helper.from_array(np.ascontiguousarray(values[tensor.name], np.float32))
-                for field in ("float_data", "raw_data"):
-                    tensor.ClearField(field)
-                tensor.raw_data = fresh.raw_data
+        return _filled(self.source, values)
+
+    def runnable(self, values: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:
+        """The same function, in an opset that the runtime reads, with the logits as the only output."""
+        model = _filled(self.model, values)
+        del model.graph.output[:]
+        model.graph.output.append(helper.make_tensor_value_info(self.logits, TensorProto.FLOAT, None))
+        model.metadata_props.extend(self.source.metadata_props)
         return model
+
+
+def _filled(model: onnx.ModelProto, values: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:
+    filled = onnx.ModelProto()
+    filled.CopyFrom(model)
+    for tensor in filled.graph.initializer:
+        if tensor.name in values:
+            fresh = numpy_helper.from_array(np.ascontiguousarray(values[tensor.name], np.float32))
+            for field in ("float_data", "raw_data"):
+                tensor.ClearField(field)
+            tensor.raw_data = fresh.raw_data
+    return filled
 
 
 def prepare(
@@ -89,18 +102,14 @@ def prepare(
     _refuse_foreign(copy)
     free_batch(copy, name, [logits, *features])
     shapes = mend.shapes_of(copy)
-    mend.splits_as_slices(copy, shapes)
-    mend.sums_as_adds(copy)
-    mend.drop_dropout(copy)
-    mend.explicit_permutations(copy, shapes)
-    mend.explicit_pads(copy, shapes)
-    mend.all_outputs(copy)
     found = roles(copy, _gates(source), freeze)
     if not found.trained:
         raise UserError(
             "The model has no float32 weights to train"
             + (f" besides those that match {', '.join(freeze)}; freeze less." if freeze else "; give another model.")
         )
+    _refuse_untrainable(copy, found)
+    mend.mend(copy, shapes)
     return Prepared(source, copy, name, logits, found, tuple(notes))
 
 
@@ -114,6 +123,8 @@ def _source(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
     source = _inlined(source, notes)
     if _computed_weights(source):
         from passes import FoldConstants
+
+        mend.constants_as_initialisers(source)
 
         source = FoldConstants().apply(source).model
         notes.append("Weights that the graph computes from constants were folded into initialisers.")
@@ -302,6 +313,20 @@ def _refuse_foreign(model: onnx.ModelProto) -> None:
                 f"Node {node.name!r} is {node.domain}.{node.op_type}, which has no gradient; train the network "
                 "before such nodes are inserted."
             )
+
+
+def _refuse_untrainable(model: onnx.ModelProto, found: Roles) -> None:
+    """What makes the runtime's gradient builder end the process, or compute a wrong gradient without a word."""
+    trained = set(found.trained)  # and all that depends on it
+    for node in model.graph.node:
+        if trained.isdisjoint([*node.input, *mend.captured(node)]):
+            continue
+        trained.update(node.output)
+        dilated = any(d != 1 for a in node.attribute if a.name == "dilations" for d in a.ints)
+        if any(a.HasField("g") or a.graphs for a in node.attribute):
+            raise untrainable(node.name, node.op_type)
+        if node.op_type == "AveragePool" and dilated:
+            raise untrainable(node.name, "AveragePool with dilations")
 
 
 def _gates(model: onnx.ModelProto) -> list[str]:

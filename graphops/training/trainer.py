@@ -277,8 +277,12 @@ class _Run:
         if tested:
             from graphops.evaluate import evaluate
 
-            limit = self.options.evaluate_limit
-            state.test_accuracy = evaluate(self._model(), self.dataset, limit=limit).accuracy
+            state.test_accuracy = evaluate(
+                self.prepared.runnable(self.engine.values()),
+                self.dataset,
+                limit=self.options.evaluate_limit,
+                normalisation=self.options.normalisation,
+            ).accuracy
         record: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "step": state.step}
         record |= {"loss": state.loss_sum / state.counted, "accuracy": state.right / (state.counted * self.batch)}
         record |= {"test_accuracy": state.test_accuracy if tested else None}
