@@ -90,7 +90,7 @@ def _culprit(model: onnx.ModelProto, trained: Sequence[str]) -> str:
         reached = set().union(*(before.get(i, set()) for i in node.input))
         if not reached:
             continue
-        before |= {o: reached for o in node.output}
+        before |= dict.fromkeys(node.output, reached)
         piece = onnx.ModelProto()
         piece.CopyFrom(model)
         mean = f"{node.name}/mean"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from graphops.training import mend
-from graphops.training.gradient import untrainable
+from graphops.training.gradient import SUFFIX, untrainable
 from graphops.training.roles import FLOATS, Roles, roles, weights
 from graphops.training.runtime import MAX_IR, MAX_OPSET
 from passes.errors import UserError
@@ -100,6 +100,7 @@ def prepare(
     mend.prune(copy, [logits, *features])
     mend.name_nodes(copy)
     _refuse_foreign(copy)
+    _refuse_gradient_names(copy)
     free_batch(copy, name, [logits, *features])
     shapes = mend.shapes_of(copy)
     found = roles(copy, _gates(source), freeze)
@@ -312,6 +313,16 @@ def _refuse_foreign(model: onnx.ModelProto) -> None:
             raise UserError(
                 f"Node {node.name!r} is {node.domain}.{node.op_type}, which has no gradient; train the network "
                 "before such nodes are inserted."
+            )
+
+
+def _refuse_gradient_names(model: onnx.ModelProto) -> None:
+    names = {t for n in model.graph.node for t in [*n.input, *n.output]}
+    for name in sorted(names):
+        if name.endswith(SUFFIX) and name.removesuffix(SUFFIX) in names:
+            raise UserError(
+                f"The tensor {name!r} bears the name that training gives to the gradient of "
+                f"{name.removesuffix(SUFFIX)!r}; rename it."
             )
 
 
