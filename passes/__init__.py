@@ -5,6 +5,7 @@ result = RemoveSkips(stage=2).apply(model)
 """
 
 from passes.base import Pass, PassResult, get, register, registry
+from passes.batchnorm import FoldBatchNorm
 from passes.constants import FoldConstants
 from passes.errors import ModelError, PassError, UserError
 from passes.gate import GateSkips
@@ -15,6 +16,7 @@ from passes.shorten import ShortenSkips
 from passes.skips import Skip, find_skips, gates
 
 __all__ = [
+    "FoldBatchNorm",
     "FoldConstants",
     "GateSkips",
     "HalfWeights",

@@ -222,6 +222,8 @@ class Editor:
     def _compute(self, tensor: gs.Variable) -> np.ndarray:
         from onnx.reference import ReferenceEvaluator
 
+        from passes.reference import NEW_OPSET, DequantizeLinear, QuantizeLinear
+
         nodes: dict[int, Node] = {}
         constants: dict[str, onnx.TensorProto] = {}
         pending = [tensor]
@@ -245,10 +247,11 @@ class Editor:
         output = helper.make_empty_tensor_value_info(tensor.name)
         graph = helper.make_graph(ordered, "constant", [], [output], list(constants.values()))
         model = helper.make_model(graph, opset_imports=self.source.opset_import, functions=self.source.functions)
+        missing = [DequantizeLinear, QuantizeLinear] if self.opset < NEW_OPSET else []
         try:
-            (value,) = ReferenceEvaluator(model).run(None, {})
+            (value,) = ReferenceEvaluator(model, new_ops=missing).run(None, {})
         except Exception as error:
-            raise ModelError(f"The constant {tensor.name!r} cannot be computed: {error}.") from error
+            raise ModelError(f"The constant {tensor.name!r} cannot be computed: {str(error).rstrip('.')}.") from error
         return np.asarray(value)
 
     def shape(self, tensor: gs.Variable) -> Shape | None:
@@ -363,6 +366,19 @@ class Editor:
             node.inputs.append(gs.Variable.empty())
         node.inputs[slot] = tensor
         self._touch()
+
+    def set_output(self, node: Node, tensor: gs.Variable) -> None:
+        """Make ``tensor`` the first output of ``node``; the node that made it so far makes it no longer."""
+        self.release(tensor)
+        node.outputs[0] = tensor
+        self._touch()
+
+    def release(self, tensor: gs.Variable) -> None:
+        """Let the node that makes ``tensor``, if any, make it no longer."""
+        maker = self.producer(tensor)
+        if maker is not None:
+            maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = gs.Variable.empty()
+            self._touch()
 
     def set_weight(self, node: Node, slot: int, value: np.ndarray, name: str) -> None:
         """Give ``node`` its own constant at input ``slot``.
