@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from graphops.options import make
 from passes.errors import UserError
 
 # Fields that change nothing in the result; all others are part of a run's identity.
@@ -22,8 +23,7 @@ def _field(default: Any, help: str) -> Any:
 class TrainOptions:
     """How to train; the defaults fit residual networks on CIFAR.
 
-    Each field's help text (``dataclasses.fields(TrainOptions)[i].metadata["help"]``) gives its unit. A value out of
-    range raises ``UserError`` on construction.
+    Each field's help text, with its unit, is its metadata's ``help``. A value out of range raises ``UserError``.
     """
 
     # how long
@@ -31,7 +31,7 @@ class TrainOptions:
     steps: int | None = _field(None, "number of optimizer steps, in place of epochs")
     batch: int = _field(128, "images a step; the incomplete batch at an epoch's end is left out")
     # the optimizer
-    optimizer: str = _field("sgd", "sgd (with momentum) or adamw")
+    optimizer: Literal["sgd", "adamw"] = _field("sgd", "what turns gradients into steps")
     lr: float = _field(0.05, "peak learning rate")
     momentum: float = _field(0.9, "momentum of sgd, 0 to below 1")
     nesterov: bool = _field(True, "Nesterov's form of the momentum")
@@ -41,22 +41,30 @@ class TrainOptions:
     weight_decay: float = _field(1e-4, "weight decay on every trained value, as torch.optim has it")
     clip_norm: float = _field(2.0, "largest norm of the whole gradient; 0 leaves it as it is")
     # the learning rate over time
-    schedule: str = _field("cosine", "constant, cosine (to 0 at the end) or step (times gamma at each milestone)")
+    schedule: Literal["constant", "cosine", "step"] = _field(
+        "cosine", "the learning rate after the warm-up; cosine ends at 0, step multiplies by gamma at each milestone"
+    )
     milestones: tuple[float, ...] = _field((0.5, 0.75), "step schedule: where, as fractions of the run")
     gamma: float = _field(0.1, "step schedule: factor at each milestone")
     warmup: int = _field(100, "steps in which the learning rate rises linearly, at most a tenth of the run")
     # the gates of skip connections
-    gates: str = _field("linear", "how gates fade from 1 to 0: linear, cosine, quadratic, or keep")
+    gates: Literal["linear", "cosine", "quadratic", "keep"] = _field(
+        "linear", "how the gates of skip connections fade to 0; quadratic takes its time at the end"
+    )
     gates_end: float = _field(0.5, "fraction of the run after which all gates are 0")
-    gates_order: str = _field("together", "together, or one after another from the input or the output side")
+    gates_order: Literal["together", "input", "output"] = _field(
+        "together", "whether gates fade together, or one after another from the input or the output side"
+    )
     # the loss
     distill_weight: float = _field(0.35, "share of the distillation in the loss, 0 to 1, when there is a teacher")
-    distill: str = _field("mse", "distillation on logits: mse, or kl with temperature")
+    distill: Literal["mse", "kl"] = _field("mse", "the distillation on logits; kl has a temperature")
     temperature: float = _field(4.0, "temperature of the kl distillation")
     features: tuple[str, ...] = _field((), "tensors whose values follow the teacher's tensor of the same name")
     feature_weight: float = _field(1.0, "weight of each feature's mean squared error, added to the loss")
     # the data
-    augment: str = _field("auto", "none, crop, crop-flip, or auto: by image size and data set")
+    augment: Literal["auto", "none", "crop", "crop-flip"] = _field(
+        "auto", "random crop and flip of training images; auto goes by image size and data set"
+    )
     crop: int = _field(4, "pixels of padding on each side before the random crop")
     normalisation: str | None = _field(None, "name of the images' normalisation; default: the model's, else the data's")
     # what is trained
@@ -71,13 +79,7 @@ class TrainOptions:
     checkpoint_steps: int | None = _field(None, "steps between two checkpoints")
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, list):
-                value = tuple(value)
-            object.__setattr__(self, field.name, _typed(field.name, field.type, value))
-        positive = "epochs steps batch lr temperature workers evaluate_limit checkpoint_steps epsilon"
-        for name in positive.split():
+        for name in "epochs steps batch lr temperature workers evaluate_limit checkpoint_steps epsilon".split():
             self._require(name, lambda v: v > 0, "above 0")
         for name in "weight_decay clip_norm warmup crop seed evaluate_every checkpoint_seconds feature_weight".split():
             self._require(name, lambda v: v >= 0, "0 or more")
@@ -87,12 +89,19 @@ class TrainOptions:
             self._require(name, lambda v: 0 <= v <= 1, "from 0 to 1")
         self._require("gamma", lambda v: 0 < v <= 1, "above 0, at most 1")
         self._require("milestones", lambda v: all(0 < m < 1 for m in v), "fractions between 0 and 1")
-        for name, choices in CHOICES.items():
-            self._require(name, lambda v, c=choices: v in c, "one of " + ", ".join(choices))
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal:
+                self._require(name, get_args(kind).__contains__, "one of " + ", ".join(get_args(kind)))
+            elif kind is float:
+                self._require(name, math.isfinite, "finite")
 
     def _require(self, name: str, holds: Any, what: str) -> None:
         value = getattr(self, name)
-        if value is not None and not holds(value):
+        try:
+            right = value is None or holds(value)
+        except TypeError:
+            right = False
+        if not right:
             raise UserError(f"{name} is {value!r}; it must be {what}.")
 
     def identity(self) -> dict[str, Any]:
@@ -107,43 +116,4 @@ class TrainOptions:
         Raises:
             UserError: for an unknown key, with the nearest right one, or a bad value.
         """
-        known = [f.name for f in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}" if near else f"there are {', '.join(known)}"
-                raise UserError(f"Training has no option {key!r}; {hint}.")
-        return cls(**values)
-
-
-CHOICES = {
-    "optimizer": ("sgd", "adamw"),
-    "schedule": ("constant", "cosine", "step"),
-    "gates": ("linear", "cosine", "quadratic", "keep"),
-    "gates_order": ("together", "input", "output"),
-    "distill": ("mse", "kl"),
-    "augment": ("auto", "none", "crop", "crop-flip"),
-}
-
-
-def _typed(name: str, kind: Any, value: Any) -> Any:
-    """``value`` as the field's type wants it: whole floats become ints, ints floats; anything else is refused."""
-    kind = str(kind)
-    if value is None and "None" in kind:
-        return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind.startswith("float") and number:
-        return float(value)
-    if kind.startswith("int") and number and float(value).is_integer():
-        return int(value)
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    if kind.startswith("str") and isinstance(value, str):
-        return value
-    if kind == "tuple[str, ...]" and isinstance(value, tuple) and all(isinstance(v, str) for v in value):
-        return value
-    if kind == "tuple[float, ...]" and isinstance(value, tuple) and all(type(v) in (int, float) for v in value):
-        return tuple(float(v) for v in value)
-    wanted = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a name"}
-    what = "a list" if kind.startswith("tuple") else wanted[kind.split(" ")[0]]
-    raise UserError(f"{name} is {value!r}; it must be {what}.")
+        return make(cls, values, "Training")
