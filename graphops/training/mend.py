@@ -17,19 +17,21 @@ Shapes = dict[str, list[int | None]]
 
 
 def mend(model: onnx.ModelProto, shapes: Shapes) -> None:
-    """All rewrites of this file that a graph for training needs.
+    """All the rewrites below; ``shapes`` are those of the model's tensors.
 
     Raises:
         UserError: where one needs a shape that is unknown.
     """
-    splits_as_slices(model, shapes)
+    splits_as_gathers(model, shapes)
     sums_as_adds(model)
     drop_dropout(model)
     explicit_permutations(model, shapes)
     explicit_pads(model, shapes)
     whole_pads(model, shapes)
     row_major_pooling(model)
+    distinct_inputs(model)
     whole_layer_normalisations(model)
+    prune(model, [o.name for o in model.graph.output])
 
 
 def shapes_of(model: onnx.ModelProto) -> Shapes:
@@ -177,14 +179,16 @@ def explicit_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
         node.attribute.extend([*attributes, helper.make_attribute("pads", begins + ends)])
 
 
-def splits_as_slices(model: onnx.ModelProto, shapes: Shapes) -> None:
-    """The gradient of a Split is garbage where no gradient comes from one of its outputs: slice the parts out.
+def splits_as_gathers(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """The gradient of a Split is garbage where no gradient comes from one of its outputs: gather each part instead.
+
+    (Slices of all parts would be fused back into a Split by the runtime's optimiser.)
 
     Raises:
         UserError: where the sizes of the parts are unknown.
     """
 
-    def slices(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    def gathers(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
         sizes = [shapes[o][axis] if o in shapes else None for o in node.output]
         made, start = [], 0
@@ -194,15 +198,29 @@ def splits_as_slices(model: onnx.ModelProto, shapes: Shapes) -> None:
                     f"Node {node.name!r} is a Split into parts of unknown size, and its gradient could be wrong; "
                     "replace it by Slice nodes, or fix the model's input size."
                 )
-            bounds = []
-            for what, value in (("start", start), ("end", start + size), ("axis", axis)):
-                bounds.append(f"{output}/{what}")
-                model.graph.initializer.append(numpy_helper.from_array(np.array([value]), bounds[-1]))
-            made.append(helper.make_node("Slice", [node.input[0], *bounds], [output], name=f"{node.name}/{output}"))
+            places = f"{output}/places"
+            model.graph.initializer.append(numpy_helper.from_array(np.arange(start, start + size), places))
+            name = f"{node.name}/{output}"
+            made.append(helper.make_node("Gather", [node.input[0], places], [output], name=name, axis=axis))
             start += size
         return made
 
-    _rewrite(model, "Split", slices)
+    _rewrite(model, "Split", gathers)
+
+
+def distinct_inputs(model: onnx.ModelProto) -> None:
+    """The builder defines a gradient twice where a node reads one tensor twice: the second reads a copy."""
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        seen: set[str] = set()
+        for place, tensor in enumerate(node.input):
+            if tensor and tensor in seen:
+                copy = f"{node.output[0]}/input{place}"
+                nodes.append(helper.make_node("Identity", [tensor], [copy], name=copy))
+                node.input[place] = copy
+            seen.add(tensor)
+        nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    _replace_nodes(model, nodes)
 
 
 def row_major_pooling(model: onnx.ModelProto) -> None:
