@@ -99,6 +99,7 @@ class Editor:
         self._annotated = {p.value for a in graph.quantization_annotation for p in a.quant_parameter_tensor_names} | {
             a.tensor_name for a in graph.quantization_annotation
         }
+        self.joins: dict[str, Node] = {}  # of the skips that `skips.analyse` found here, by number
         self._nodes: list[Node] = []
         self._producers: dict[str, Node] = {}
         for proto in graph.node:

@@ -11,6 +11,7 @@ are looked at, and the nearest fork any of them has is taken.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -135,19 +136,26 @@ def analyse(editor: Editor) -> list[Skip]:
         )
         if nearest is not None:
             found.append((node, nearest[2], nearest[1]))
-    records = {r["join"]: r["number"] for r in read_records(editor)}
-    count = max((int(r.split(".")[0]) for r in records.values()), default=0)
-    skips = []
-    for node, way, fork in found:
-        skip = _describe(editor, way, node, fork)
-        if skip is None:
-            continue
-        number = records.get(skip.join)
-        if number is None:
-            count += 1
-            number = str(count)
-        skips.append(replace(skip, number=number))
-    return skips
+    described = [(_describe(editor, way, node, fork), node) for node, way, fork in found]
+    skips = [(skip, node) for skip, node in described if skip is not None]
+    numbers = _numbers([skip.join for skip, _ in skips], read_records(editor))
+    for number, (_, node) in zip(numbers, skips, strict=True):
+        editor.joins.setdefault(number, node)
+    return [replace(skip, number=number) for number, (skip, _) in zip(numbers, skips, strict=True)]
+
+
+def _numbers(joins: list[str], records: list[dict[str, Any]]) -> list[str]:
+    """The numbers of the skips with these joins, in topological order, from what earlier passes recorded.
+
+    Other tools rename tensors between two passes, some even give one join's name to the next. So where there are as
+    many skips as there should be, but not of those names, they are taken in order.
+    """
+    known = {r["join"]: r["number"] for r in records if not r.get("out")}
+    if len(known) == len(joins) and known.keys() != set(joins):
+        return list(known.values())
+    count = max((int(r["number"].split(".")[0]) for r in records), default=0)
+    fresh = (str(n) for n in itertools.count(count + 1))
+    return [known[join] if join in known else next(fresh) for join in joins]
 
 
 def _describe(editor: Editor, flow: Flow, node: Node, fork: str) -> Skip | None:
@@ -252,8 +260,11 @@ def join_of(editor: Editor, skip: Skip) -> tuple[Node, int]:
     return node, [t.name for t in node.inputs].index(skip.main)
 
 
-def read_records(editor: Editor) -> list[dict[str, str]]:
-    """Number, fork and join of each skip as the first rewiring pass met them; empty before one did."""
+def read_records(editor: Editor) -> list[dict[str, Any]]:
+    """Number, fork and join of each skip as the last rewiring pass left them, and whether it is out.
+
+    In the order of their numbers; empty before the first such pass.
+    """
     try:
         records = json.loads(editor.metadata(METADATA) or "[]")
     except json.JSONDecodeError:
@@ -270,14 +281,18 @@ def _is_record(record: Any) -> bool:
 
 
 def write_records(editor: Editor, skips: list[Skip], pieces: dict[str, list[Skip]] | None = None) -> None:
-    """Keep the numbers of ``skips``, and of those that earlier passes took out.
+    """Keep the numbers of ``skips``, and of those that this pass or earlier ones took out.
 
     Args:
+        editor: the graph, rewired.
+        skips: what `analyse` found before.
         pieces: for a skip that was replaced, by its number, the skips that stand for it now.
     """
-    records = {r["number"]: r for r in read_records(editor)}
+    records: dict[str, dict[str, Any]] = {r["number"]: r for r in read_records(editor)}
     for skip in skips:
-        records.setdefault(skip.number, {"number": skip.number, "fork": skip.fork, "join": skip.join})
+        record = records.setdefault(skip.number, {"number": skip.number, "fork": skip.fork})
+        made = editor.joins[skip.number].outputs
+        record |= {"join": made[0].name} if made and made[0].name else {"join": skip.join, "out": True}
     for number, replacements in (pieces or {}).items():
         if replacements:
             records.pop(number, None)
