@@ -70,14 +70,14 @@ def add_loss(model: onnx.ModelProto, logits: str, loss: Loss) -> LossGraph:
         terms["distillation"] = made
         parts.append((loss.distill_weight, made))
         wanted.append(logits)
-    for number, feature in enumerate(loss.features):
+    for number, feature in enumerate(dict.fromkeys(loss.features)):
         made = graph.squared_error(feature, graph.teacher(feature), f"feature{number}")
         terms[f"feature {feature}"] = made
         parts.append((loss.feature_weight, made))
         wanted.append(feature)
     graph.total(parts)
     graph.outputs([LOSS, *terms.values(), logits])
-    return LossGraph(graph.model, {"loss": LOSS, **terms}, tuple(wanted))
+    return LossGraph(graph.model, {"loss": LOSS, **terms}, tuple(dict.fromkeys(wanted)))
 
 
 class _Graph:
@@ -101,6 +101,8 @@ class _Graph:
         return name
 
     def teacher(self, tensor: str, rank: int | None = None) -> str:
+        if any(i.name == TEACHER + tensor for i in self.model.graph.input):
+            return TEACHER + tensor  # the logits may be a feature as well
         shape = [f"{TEACHER}{tensor}/{k}" for k in range(rank)] if rank else None
         return self.take_input(TEACHER + tensor, TensorProto.FLOAT, shape)
 

@@ -1,0 +1,65 @@
+"""A step over the cores: gradients and statistics are those of the whole batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graphops.training.engine import Engine
+from graphops.training.loss import LABELS, Loss, add_loss
+from graphops.training.prepare import prepare
+from tests.graphops.training.nets import he, normalised, small, value
+
+RNG = np.random.default_rng(7)
+BATCH = {"x": RNG.standard_normal((7, 1, 8, 8)).astype(np.float32), LABELS: RNG.integers(0, 10, 7)}
+
+
+def engine(model, workers: int) -> Engine:
+    prepared = prepare(model)
+    graph = add_loss(prepared.model, prepared.logits, Loss())
+    feeds = {"x": (np.float32, (1, 8, 8)), LABELS: (np.int64, ())}
+    return Engine(graph, prepared.logits, prepared.roles, feeds, classes=10, batch=7, workers=workers)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 9])
+def test_shares_add_up_to_the_whole_batch(workers: int) -> None:
+    """Without normalisation over shares, any number of workers gives the same gradient, loss and logits."""
+    whole, shared = engine(small(), 1).step(BATCH), engine(small(), workers).step(BATCH)
+    np.testing.assert_allclose(shared.gradient, whole.gradient, atol=1e-7)
+    np.testing.assert_allclose(shared.logits, whole.logits, atol=1e-6)
+    assert shared.terms["loss"] == pytest.approx(whole.terms["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_running_statistics_are_those_of_the_whole_batch(workers: int) -> None:
+    """r = momentum r + (1 - momentum) m, with the biased variance over batch, height and width."""
+    model = normalised()
+    trained = engine(model, workers)
+    for _ in range(2):
+        trained.step(BATCH)
+    conv = _convolved(value(model, "conv_w"), BATCH["x"])
+    mean, variance = value(model, "m1").astype(np.float64), value(model, "v1").astype(np.float64)
+    for _ in range(2):
+        mean = 0.8 * mean + 0.2 * conv.mean((0, 2, 3))
+        variance = 0.8 * variance + 0.2 * conv.var((0, 2, 3))
+    np.testing.assert_allclose(trained.statistics()["m1"], mean, rtol=1e-5)
+    np.testing.assert_allclose(trained.statistics()["v1"], variance, rtol=1e-4)
+
+
+def _convolved(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)]), (3, 3), (2, 3))
+    return np.einsum("nchwij,ocij->nohw", windows.astype(np.float64), weight)
+
+
+def test_the_same_workers_give_the_same_bits() -> None:
+    one, other = engine(normalised(), 2), engine(normalised(), 2)
+    assert one.step(BATCH).gradient.tobytes() == other.step(BATCH).gradient.tobytes()
+    assert one.variances.tobytes() == other.variances.tobytes()
+
+
+def test_parameters_are_live() -> None:
+    trained = engine(small(), 2)
+    before = trained.step(BATCH).terms["loss"]
+    trained.layout.view(trained.parameters, "fc_w")[...] = he(10, 4, seed=9)
+    assert trained.step(BATCH).terms["loss"] != before
+    np.testing.assert_array_equal(trained.values()["fc_w"], he(10, 4, seed=9))

@@ -1,0 +1,48 @@
+"""Training options from recipes and from Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from graphops.training import TrainOptions
+from passes import UserError
+
+
+def test_a_recipe_gives_the_same_options_as_python() -> None:
+    given = {"epochs": 3, "lr": 0.1, "milestones": [0.3, 0.6], "schedule": "step", "freeze": ["conv*"]}
+    assert TrainOptions.of(given) == TrainOptions(
+        epochs=3.0, lr=0.1, milestones=(0.3, 0.6), schedule="step", freeze=("conv*",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"epoch": 3}, "no option 'epoch'; did you mean 'epochs'"),
+        ({"lr": "fast"}, "lr is 'fast'"),
+        ({"lr": 0}, "lr is 0.0; it must be above 0"),
+        ({"lr": float("inf")}, "lr is inf; it must be finite"),
+        ({"batch": 0.5}, "batch is 0.5"),
+        ({"momentum": 1}, "momentum is 1.0; it must be from 0 to below 1"),
+        ({"distill_weight": 1.5}, "distill_weight is 1.5; it must be from 0 to 1"),
+        ({"milestones": [2]}, "milestones is .* fractions between 0 and 1"),
+        ({"schedule": "cosinus"}, "schedule is 'cosinus'.* 'cosine'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        TrainOptions.of(values)
+
+
+def test_values_of_a_wrong_kind_are_refused_in_python_too() -> None:
+    with pytest.raises(UserError, match="steps is 'ten'"):
+        TrainOptions(steps="ten")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="optimizer is 'adam'; it must be one of sgd, adamw"):
+        TrainOptions(optimizer="adam")  # type: ignore[arg-type]
+
+
+def test_how_often_to_save_is_no_part_of_a_runs_identity() -> None:
+    assert TrainOptions(checkpoint_steps=5).identity() == TrainOptions(checkpoint_seconds=1).identity()
+    assert TrainOptions(seed=1).identity() != TrainOptions().identity()
