@@ -9,8 +9,8 @@ unless a pass asks for its value.
 
 from __future__ import annotations
 
-import heapq
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,27 +20,27 @@ import onnx_graphsurgeon as gs
 from onnx import helper, numpy_helper
 
 from passes.errors import ModelError
+from passes.inference import infer_types
+from passes.operators import DEFAULT_DOMAINS, QUANTISERS, RANDOM, required
+from passes.order import Cycle, stable_topological_order
+from passes.protobufs import (
+    VALUE_FIELDS,
+    copy_fields,
+    graphs,
+    in_memory,
+    is_big,
+    names_in,
+    names_read,
+    names_trained,
+    typed,
+)
+
+__all__ = ["DEFAULT_DOMAINS", "QUANTISERS", "RANDOM", "Editor", "Node", "Shape", "attributes", "is_standard", "label"]
 
 Shape = tuple[int | str | None, ...]
 
-QUANTISERS = frozenset(
-    {
-        "Quant",
-        "BipolarQuant",
-        "Trunc",
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "FakeQuant",
-        "IntQuant",
-        "FloatQuant",
-    }
-)
-"""Operators that only round to a grid: for shapes and for naming a skip's kind they are the identity."""
-
-DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
-
-# Tensors with more elements than this cannot be a shape, a pad or a slice bound: shape inference does without them.
-_SMALL = 1024
+# From this version of ONNX's file format on, initialisers need not be listed among the graph's inputs.
+_INITIALISERS_ALONE = 4
 
 
 class Node(gs.Node):
@@ -66,14 +66,17 @@ def is_standard(node: Node) -> bool:
 
 def label(node: Node) -> str:
     """What to call a node in a sentence: its name, or its operator and output where it has none."""
-    return f"{node.op} {node.name!r}" if node.name else f"{node.op} that makes {node.outputs[0].name!r}"
+    if node.name:
+        return f"{node.op} {node.name!r}"
+    made = [t.name for t in node.outputs if t.name]
+    return f"{node.op} that makes {made[0]!r}" if made else f"{node.op} without a name"
 
 
 class Editor:
     """One model being edited. The source model is read, never modified.
 
     Raises:
-        ModelError: when two nodes make one tensor, or the nodes form a cycle.
+        ModelError: when two nodes make one tensor, a node lacks an input, or reads what nothing makes.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -87,21 +90,24 @@ class Editor:
         self._dropped_initializers: set[str] = set()
         self._stale_shapes: set[str] = set()
         self._metadata: dict[str, str] = {}
-        self._inserted: dict[int, tuple[list[Node], list[Node]]] = {}  # id -> (before, after), in order
+        self._groups: dict[int, list[Node]] = {}  # a source node and what was put beside it, by the id of each
         self._dead: set[int] = set()
         self._attributes: dict[int, dict[str, Any]] = {}
         self._changed = False
-        self._shapes: dict[str, onnx.TypeProto] | None = None
-        self._captured = frozenset(_captured_names(graph))
+        self._types_by_name: dict[str, onnx.ValueInfoProto] | None = None
+        self._captures: dict[int, frozenset[str]] = {}  # by the id of a node with subgraphs: what they read
+        self._bound = frozenset(names_trained(model))
         self.outputs: frozenset[str] = frozenset(o.name for o in graph.output)
         constant_names = self._initializers.keys() | self._sparse
         self.inputs: tuple[str, ...] = tuple(i.name for i in graph.input if i.name not in constant_names)
-        self._annotated = {p.value for a in graph.quantization_annotation for p in a.quant_parameter_tensor_names} | {
-            a.tensor_name for a in graph.quantization_annotation
+        self._parameters_of = {
+            a.tensor_name: [p.value for p in a.quant_parameter_tensor_names] for a in graph.quantization_annotation
         }
+        self._parameters = {name for names in self._parameters_of.values() for name in names}
         self.joins: dict[str, Node] = {}  # of the skips that `skips.analyse` found here, by number
         self._nodes: list[Node] = []
-        self._producers: dict[str, Node] = {}
+        self._made_by: dict[str, Node] = {}
+        given = {*constant_names, *self.inputs}
         for proto in graph.node:
             node = Node(
                 proto,
@@ -113,20 +119,39 @@ class Editor:
                 outputs=[self.tensor(n) for n in proto.output],
             )
             self._nodes.append(node)
+            subgraphs = [g for a in proto.attribute for g in graphs(a)]
+            if subgraphs:
+                self._captures[id(node)] = frozenset(n for g in subgraphs for n in names_read(g))
             for name in proto.output:
-                if name and (name in self._producers or name in constant_names or name in self.inputs):
+                if name and (name in self._made_by or name in given):
                     raise ModelError(
                         f"The tensor {name!r} is made twice; give each tensor one producer, as ONNX demands."
                     )
-                self._producers[name] = node
-        self._names = (
-            {n.name for n in self._nodes}
-            | set(self._tensors)
-            | constant_names
-            | set(self.inputs)
-            | self.outputs
-            | self._captured
-        )
+                self._made_by[name] = node
+        self._captured = Counter(n for names in self._captures.values() for n in names)
+        self._check_wiring(given)
+        self._names = {n.name for n in self._nodes} | set(self._tensors) | given | self.outputs
+        self._names |= {v.name for v in graph.value_info} | self._parameters | self._parameters_of.keys()
+        self._names |= {n for p in graph.node for a in p.attribute for g in graphs(a) for n in names_in(g)}
+
+    def _check_wiring(self, given: set[str]) -> None:
+        for node in self._nodes:
+            if is_standard(node):
+                inputs, outputs = required(node.op, self.opset)
+                for kind, slots, tensors in (("input", inputs, node.inputs), ("output", outputs, node.outputs)):
+                    for slot in slots:
+                        if slot >= len(tensors) or not tensors[slot].name:
+                            raise ModelError(
+                                f"{label(node)} lacks its {kind} {slot}; export the model again, as ONNX demands it."
+                            )
+            for tensor in node.inputs:
+                if tensor.name and not tensor.inputs and tensor.name not in given:
+                    raise ModelError(
+                        f"{label(node)} reads {tensor.name!r}, which nothing makes; export the model again."
+                    )
+        for name in self.outputs:
+            if name not in self._made_by and name not in given:
+                raise ModelError(f"Nothing makes the graph output {name!r}; export the model again.")
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -145,19 +170,37 @@ class Editor:
         Raises:
             ModelError: when the nodes form a cycle.
         """
-        ordered: list[Node] = []
-        for node in self._nodes:
-            self._emit(node, ordered)
-        return _stable_topological_order(ordered)
+        alive = [
+            node
+            for source in self._nodes
+            for node in self._groups.get(id(source), (source,))
+            if id(node) not in self._dead
+        ]
+        return self._in_order(alive)
 
-    def _emit(self, node: Node, into: list[Node]) -> None:
-        before, after = self._inserted.get(id(node), ((), ()))
-        for other in before:
-            self._emit(other, into)
-        if id(node) not in self._dead:
-            into.append(node)
-        for other in after:
-            self._emit(other, into)
+    def _in_order(self, nodes: list[Node]) -> list[Node]:
+        try:
+            return stable_topological_order(nodes, self._needs)
+        except Cycle as error:
+            raise ModelError(
+                f"The graph has a cycle through {label(error.args[0])}; an ONNX graph must be acyclic."
+            ) from None
+
+    def _needs(self, node: Node) -> Iterator[Node]:
+        """The nodes that make what ``node`` or one of its subgraphs reads."""
+        for tensor in node.inputs:
+            yield from tensor.inputs
+        for name in self._captures.get(id(node), ()):
+            if name in self._tensors:
+                yield from self._tensors[name].inputs
+
+    def is_alive(self, node: Node) -> bool:
+        """Whether ``node`` still stands in the graph."""
+        return id(node) not in self._dead
+
+    def source_producer(self, name: str) -> Node | None:
+        """The node that made the tensor ``name`` before the first edit."""
+        return self._made_by.get(name)
 
     def producer(self, tensor: gs.Variable) -> Node | None:
         """The node that makes ``tensor``, or None for graph inputs and initialisers."""
@@ -168,16 +211,23 @@ class Editor:
         return list(dict.fromkeys(tensor.outputs))
 
     def is_pinned(self, tensor: gs.Variable) -> bool:
-        """Whether the name must live on: a graph output, or read inside a subgraph."""
-        return tensor.name in self.outputs or tensor.name in self._captured
+        """Whether the name must live on: a graph output, or read inside a subgraph or by the training information."""
+        return tensor.name in self.outputs or self._captured[tensor.name] > 0 or tensor.name in self._bound
 
     def is_private(self, tensor: gs.Variable) -> bool:
         """Whether exactly one node input reads ``tensor`` and nothing else sees it."""
         return len(tensor.outputs) == 1 and not self.is_pinned(tensor)
 
-    def captured_by(self, node: Node) -> list[str]:
+    def captured_by(self, node: Node) -> frozenset[str]:
         """Names that the node's subgraphs read from outside themselves (or could)."""
-        return [n for a in node.source.attribute for g in _graphs(a) for n in _names_read(g)]
+        return self._captures.get(id(node), frozenset())
+
+    def readers(self, tensor: gs.Variable) -> list[Node]:
+        """The nodes that read ``tensor``, themselves or in their subgraphs, each once."""
+        readers = self.consumers(tensor)
+        if self._captured[tensor.name]:
+            readers += [n for n in self.nodes if tensor.name in self.captured_by(n) and n not in readers]
+        return readers
 
     def initializer(self, name: str) -> onnx.TensorProto | None:
         """The initialiser called ``name`` as it stands now."""
@@ -212,13 +262,7 @@ class Editor:
             ModelError: when the tensor is no constant, its data are external, or an operator has no reference.
         """
         proto = self.initializer(tensor.name)
-        if proto is not None:
-            if proto.data_location == onnx.TensorProto.EXTERNAL:
-                raise ModelError(
-                    f"The weight {tensor.name!r} lies in an external file; load the model with its external data."
-                )
-            return np.asarray(numpy_helper.to_array(proto))
-        return self._compute(tensor)
+        return np.asarray(numpy_helper.to_array(in_memory(proto))) if proto is not None else self._compute(tensor)
 
     def _compute(self, tensor: gs.Variable) -> np.ndarray:
         from onnx.reference import ReferenceEvaluator
@@ -232,22 +276,22 @@ class Editor:
             current = pending.pop()
             proto = self.initializer(current.name)
             if proto is not None:
-                if proto.data_location == onnx.TensorProto.EXTERNAL:
-                    raise ModelError(
-                        f"The weight {current.name!r} lies in an external file; load the model with its external data."
-                    )
-                constants[current.name] = proto
+                constants[current.name] = in_memory(proto)
                 continue
             node = self.producer(current)
             if node is None:
                 raise ModelError(f"The tensor {tensor.name!r} is no constant: it depends on {current.name!r}.")
+            if not is_standard(node) or node.op in RANDOM or self.captured_by(node):
+                raise ModelError(f"The tensor {tensor.name!r} cannot be computed: {label(node)} is in its way.")
             if id(node) not in nodes:
                 nodes[id(node)] = node
+                for attribute in node.source.attribute:
+                    in_memory(attribute.t)
                 pending.extend(t for t in node.inputs if t.name)
-        ordered = [_proto(n, {}) for n in _stable_topological_order(list(nodes.values()))]
+        protos = [_proto(n, self._attributes.get(id(n), {})) for n in self._in_order(list(nodes.values()))]
         output = helper.make_empty_tensor_value_info(tensor.name)
-        graph = helper.make_graph(ordered, "constant", [], [output], list(constants.values()))
-        model = helper.make_model(graph, opset_imports=self.source.opset_import, functions=self.source.functions)
+        graph = helper.make_graph(protos, "constant", [], [output], list(constants.values()))
+        model = helper.make_model(graph, opset_imports=self.source.opset_import, ir_version=10)
         missing = [DequantizeLinear, QuantizeLinear] if self.opset < NEW_OPSET else []
         try:
             (value,) = ReferenceEvaluator(model, new_ops=missing).run(None, {})
@@ -257,26 +301,26 @@ class Editor:
 
     def shape(self, tensor: gs.Variable) -> Shape | None:
         """The inferred shape: ints, names of symbolic dimensions, None for unknown ones; None when unknown."""
-        kind = self._types().get(tensor.name)
-        if kind is None or not kind.tensor_type.HasField("shape"):
+        value = self._types().get(tensor.name)
+        if value is None or not value.type.tensor_type.HasField("shape"):
             return None
         return tuple(
-            d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.tensor_type.shape.dim
+            d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in value.type.tensor_type.shape.dim
         )
 
     def element_type(self, tensor: gs.Variable) -> int | None:
         """The onnx.TensorProto.DataType, or None when unknown."""
-        kind = self._types().get(tensor.name)
-        return kind.tensor_type.elem_type or None if kind is not None else None
+        value = self._types().get(tensor.name)
+        return value.type.tensor_type.elem_type or None if value is not None else None
 
-    def _types(self) -> dict[str, onnx.TypeProto]:
-        if self._shapes is None:
+    def _types(self) -> dict[str, onnx.ValueInfoProto]:
+        if self._types_by_name is None:
             light = onnx.ModelProto(ir_version=self.source.ir_version)
             light.opset_import.extend(self.source.opset_import)
             light.functions.extend(self.source.functions)
             self._write(light, light=True)
-            self._shapes = _infer_types(light)
-        return self._shapes
+            self._types_by_name = infer_types(light)
+        return self._types_by_name
 
     # -- editing ---------------------------------------------------------------------------------------------
 
@@ -343,11 +387,9 @@ class Editor:
             self._nodes.append(node)
         else:
             anchor = before or after or self._nodes[-1]
-            slots = self._inserted.setdefault(id(anchor), ([], []))
-            if before is not None:
-                slots[0].append(node)
-            else:
-                slots[1].append(node)
+            group = self._groups.setdefault(id(anchor), [anchor])
+            group.insert(group.index(anchor) + (before is None), node)
+            self._groups[id(node)] = group
         self._touch()
         return made
 
@@ -390,9 +432,9 @@ class Editor:
         old = node.inputs[slot] if slot < len(node.inputs) and node.inputs[slot].name else None
         if old is not None:
             proto = self.initializer(old.name)
-            if proto is not None and self.is_private(old) and old.name not in self._annotated:
+            if proto is not None and self.is_private(old) and not self._is_annotated(old):
                 replaced = numpy_helper.from_array(np.ascontiguousarray(value), old.name)
-                replaced.doc_string = proto.doc_string
+                copy_fields(proto, replaced, leave=VALUE_FIELDS)
                 self._new_initializers[old.name] = replaced
                 self._stale_shapes.add(old.name)
                 self._touch()
@@ -447,12 +489,19 @@ class Editor:
 
     def remove(self, node: Node) -> None:
         """Take out ``node`` and whatever only it used."""
-        inputs = list(node.inputs)
+        self.prune(self._take_out(node))
+
+    def _take_out(self, node: Node) -> list[gs.Variable]:
+        """Take out ``node``; returns what it and its subgraphs read."""
+        read = list(node.inputs)
+        for name in self._captures.pop(id(node), ()):
+            self._captured[name] -= 1
+            read.append(self.tensor(name))
         node.inputs.clear()
         node.outputs.clear()
         self._dead.add(id(node))
         self._touch()
-        self.prune(inputs)
+        return read
 
     def prune(self, tensors: Iterable[gs.Variable]) -> None:
         """Take out those of ``tensors`` that nobody reads, and in turn what only they used."""
@@ -463,16 +512,19 @@ class Editor:
                 continue
             node = self.producer(tensor)
             if node is None:
-                if tensor.name not in self._annotated and tensor.name not in self.inputs:
-                    self._dropped_initializers.add(tensor.name)
-                    self._new_initializers.pop(tensor.name, None)
-                    self._touch()
+                if tensor.name not in self._parameters:
+                    self._drop_initializer(tensor.name)
             elif not any(t.name and (t.outputs or self.is_pinned(t)) for t in node.outputs):
-                pending.extend(node.inputs)
-                node.inputs.clear()
-                node.outputs.clear()
-                self._dead.add(id(node))
-                self._touch()
+                pending.extend(self._take_out(node))
+
+    def _drop_initializer(self, name: str) -> None:
+        if self.initializer(name) is not None or name in self._sparse:
+            self._dropped_initializers.add(name)
+            self._new_initializers.pop(name, None)
+            self._touch()
+
+    def _is_annotated(self, tensor: gs.Variable) -> bool:
+        return tensor.name in self._parameters or tensor.name in self._parameters_of
 
     def forget_shape(self, tensor: gs.Variable) -> None:
         """Drop the source's value_info of a tensor whose shape a pass has changed."""
@@ -492,7 +544,7 @@ class Editor:
 
     def _touch(self) -> None:
         self._changed = True
-        self._shapes = None
+        self._types_by_name = None
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -502,47 +554,68 @@ class Editor:
         if not self._changed:
             result.CopyFrom(self.source)
             return result, False
-        _copy_fields(self.source, result, leave={"graph"})
+        self._drop_parameters()
+        copy_fields(self.source, result, leave={"graph"})
         for key, text in self._metadata.items():
             entry = next((p for p in result.metadata_props if p.key == key), None) or result.metadata_props.add(key=key)
             entry.value = text
         self._write(result, light=False)
         return result, True
 
+    def _gone(self, live: list[Node]) -> set[str]:
+        """The tensors of the source that are no more."""
+        gone = self._made_by.keys() | self._dropped_initializers
+        return gone - {t.name for n in live for t in n.outputs} - self._new_initializers.keys()
+
+    def _drop_parameters(self) -> None:
+        """Take out the scales and zero points that only annotations of tensors that are no more used."""
+        gone = self._gone(self.nodes)
+        kept = {p for name, names in self._parameters_of.items() if name not in gone for p in names}
+        orphans = self._parameters - kept
+        self._parameters = kept
+        self.prune(self.tensor(name) for name in sorted(orphans))
+
     def _write(self, model: onnx.ModelProto, light: bool) -> None:
         """Write the graph as it stands into ``model``; ``light``: for shape inference, big weights only as types."""
         source, graph = self.source.graph, model.graph
         live = self.nodes
-        existing = {t.name for n in live for t in n.outputs} | set(self.inputs)
-        existing |= (self._initializers.keys() | self._sparse) - self._dropped_initializers
-        existing |= self._new_initializers.keys()
+        gone = self._gone(live)
         rewritten = {"node", "input", "initializer", "sparse_initializer", "value_info", "quantization_annotation"}
-        _copy_fields(source, graph, leave=rewritten)
-        for node in live:
-            graph.node.append(_proto(node, self._attributes.get(id(node), {})))
+        copy_fields(source, graph, leave=rewritten)
         for value in source.input:  # old models list their initialisers here too
             if value.name in self._new_initializers:
-                graph.input.append(_typed(self._new_initializers[value.name]))
+                graph.input.append(typed(self._new_initializers[value.name]))
             elif value.name not in self._dropped_initializers:
                 graph.input.append(value)
+        for node in live:
+            value = _big_constant(node) if light else None
+            if value is not None:
+                graph.input.append(typed(value, node.outputs[0].name))
+            else:
+                graph.node.append(_proto(node, self._attributes.get(id(node), {})))
         listed = {i.name for i in source.input}
         kept = [i for i in source.initializer if i.name not in self._dropped_initializers]
         new = [t for name, t in self._new_initializers.items() if name not in self._initializers]
+        if self.source.ir_version < _INITIALISERS_ALONE:
+            graph.input.extend(typed(t) for t in new if t.name not in listed)
+            listed |= {t.name for t in new}
         for proto in [self._new_initializers.get(i.name, i) for i in kept] + new:
-            big = math.prod(proto.dims) > _SMALL or proto.data_location == onnx.TensorProto.EXTERNAL
-            if not (light and big):
+            if not (light and is_big(proto)):
                 graph.initializer.append(proto)
             elif proto.name not in listed:
-                graph.input.append(_typed(proto))
+                graph.input.append(typed(proto))
         graph.sparse_initializer.extend(
             s for s in source.sparse_initializer if s.values.name not in self._dropped_initializers
         )
-        graph.value_info.extend(v for v in source.value_info if v.name in existing and v.name not in self._stale_shapes)
-        graph.quantization_annotation.extend(a for a in source.quantization_annotation if a.tensor_name in existing)
+        graph.value_info.extend(v for v in source.value_info if v.name not in gone and v.name not in self._stale_shapes)
+        graph.quantization_annotation.extend(a for a in source.quantization_annotation if a.tensor_name not in gone)
 
 
-def _typed(proto: onnx.TensorProto) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(proto.name, proto.data_type, list(proto.dims))
+def _big_constant(node: Node) -> onnx.TensorProto | None:
+    """The value of a Constant node that holds a big one."""
+    if node.op != "Constant" or not is_standard(node):
+        return None
+    return next((a.t for a in node.source.attribute if a.name == "value" and is_big(a.t)), None)
 
 
 def _proto(node: Node, changed: dict[str, Any]) -> onnx.NodeProto:
@@ -564,81 +637,3 @@ def _proto(node: Node, changed: dict[str, Any]) -> onnx.NodeProto:
         else:
             old.CopyFrom(new)
     return proto
-
-
-def _stable_topological_order(nodes: list[Node]) -> list[Node]:
-    """``nodes`` so that each comes after those it reads, moved no more than that needs."""
-    position = {id(n): i for i, n in enumerate(nodes)}
-    needs = [{position[id(t.inputs[0])] for t in n.inputs if t.inputs and id(t.inputs[0]) in position} for n in nodes]
-    if all(not before or max(before) < i for i, before in enumerate(needs)):
-        return nodes
-    readers: list[list[int]] = [[] for _ in nodes]
-    for i, before in enumerate(needs):
-        for j in before:
-            readers[j].append(i)
-    waiting = [len(before) for before in needs]
-    ready = [i for i, count in enumerate(waiting) if count == 0]
-    ordered = []
-    while ready:
-        i = heapq.heappop(ready)
-        ordered.append(nodes[i])
-        for j in readers[i]:
-            waiting[j] -= 1
-            if waiting[j] == 0:
-                heapq.heappush(ready, j)
-    if len(ordered) < len(nodes):
-        stuck = next(nodes[i] for i, count in enumerate(waiting) if count)
-        raise ModelError(f"The graph has a cycle through {label(stuck)}; an ONNX graph must be acyclic.")
-    return ordered
-
-
-def _graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
-    if attribute.HasField("g"):
-        yield attribute.g
-    yield from attribute.graphs
-
-
-def _names_read(graph: onnx.GraphProto) -> Iterator[str]:
-    """Every name that a subgraph reads; a few are its own, which does no harm."""
-    for node in graph.node:
-        yield from node.input
-        for attribute in node.attribute:
-            for inner in _graphs(attribute):
-                yield from _names_read(inner)
-    for output in graph.output:
-        yield output.name
-
-
-def _captured_names(graph: onnx.GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in _graphs(attribute):
-                yield from _names_read(inner)
-
-
-def _copy_fields(source: Any, target: Any, leave: set[str]) -> None:
-    """Copy every field that ``source`` has set, also those a newer onnx has added, but those in ``leave``."""
-    for field, value in source.ListFields():
-        if field.name in leave:
-            continue
-        kept = getattr(target, field.name)
-        if hasattr(kept, "MergeFrom"):
-            kept.MergeFrom(value)
-        else:
-            setattr(target, field.name, value)
-
-
-def _infer_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
-    """Shapes and types of every tensor that onnx can infer, quantisers taken for the identity."""
-    for node in model.graph.node:
-        if node.op_type in QUANTISERS and node.domain not in DEFAULT_DOMAINS:
-            node.op_type, node.domain = "Identity", ""
-            del node.input[1:], node.attribute[:]
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except Exception as error:
-        raise ModelError(f"The shapes of this model cannot be inferred: {str(error).splitlines()[0]}.") from error
-    types = {i.name: helper.make_tensor_type_proto(i.data_type, list(i.dims)) for i in inferred.initializer}
-    for value in [*inferred.input, *inferred.output, *inferred.value_info]:
-        types[value.name] = value.type
-    return types

@@ -95,7 +95,7 @@ class ShortenSkips(Pass):
         return notes
 
     def _replace(self, editor: Editor, skip: Skip, join: Node, main: int, layers: list[Layer]) -> list[Skip]:
-        """Put a short skip over each of ``layers`` in place of ``skip``, whose main path is ``join``'s input ``main``."""
+        """Put a short skip over each of ``layers`` in place of ``skip``; the main path is ``join``'s input ``main``."""
         last = layers[-1]
         reuse = self.join == "before-activation" and last.tail is editor.producer(join.inputs[main])
         if not reuse:
