@@ -13,6 +13,9 @@ from typing import Any, BinaryIO
 
 from passes.errors import UserError
 
+TEMPORARY = ".*.tmp"
+"""The names of files that are being written."""
+
 
 def check_output(path: Path, force: bool = False) -> None:
     """Say at once, before any work is done, that ``path`` cannot be written.

@@ -111,6 +111,11 @@ def save_model(model: onnx.ModelProto, path: str | Path, force: bool = False, so
         raise
 
 
+def beside(source: Path, verb: str) -> Path:
+    """Where ``verb`` writes what it makes of ``source`` when nobody says: ``net.onnx`` to ``net-verb.onnx``."""
+    return source.with_name(f"{source.stem}-{verb}{source.suffix or '.onnx'}")
+
+
 def check_target(path: Path, source: str | Path | None, force: bool) -> None:
     """Say before any work is done that ``path`` cannot be written; as ``check_output``, and names the input.
 

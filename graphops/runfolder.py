@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graphops.files import write_bytes, write_json
+from graphops.files import TEMPORARY, write_bytes, write_json
 from graphops.modelfile import fingerprint
 from passes.errors import UserError
 
@@ -57,6 +57,9 @@ class RunFolder:
             except OSError as error:
                 raise UserError(f"Another graphops is at work in {self.path}; wait for it or stop it.") from error
             self._claim(identity, steps, force)
+            for pattern in (TEMPORARY, f"*/{TEMPORARY}"):
+                for leftover in self.path.glob(pattern):  # of a process that was killed while writing
+                    leftover.unlink()
             yield
 
     def _claim(self, identity: str, steps: list[str], force: bool) -> None:

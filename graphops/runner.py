@@ -148,7 +148,7 @@ class _Live(Watch):
         self._watch.progress(done, total, text)
 
     def metrics(self, line: dict[str, Any]) -> None:
-        self._lines.append({"step": self._step, **line})
+        self._lines.append({"folder": self._step, **line})
         self._folder.write_metrics(self._lines)
         self._watch.metrics(line)
 
@@ -157,9 +157,9 @@ def metrics(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Every measurement of every training, and each step's score, as lines of ``metrics.jsonl``."""
     for record in records:
         for line in record["history"]:
-            yield {"step": record["folder"], **line}
+            yield {"folder": record["folder"], **line}
         if record["accuracy"] is not None:
-            yield {"step": record["folder"], "test_accuracy": record["accuracy"]}
+            yield {"folder": record["folder"], "test_accuracy": record["accuracy"]}
 
 
 def _digest(*parts: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -28,13 +27,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _say(str(error))
     except _ClickException as error:
-        return _say(error.format_message())  # type: ignore[attr-defined]
+        sentence = error.format_message().strip()  # type: ignore[attr-defined]
+        return _say(sentence if not sentence or sentence[-1] in ".?" else f"{sentence}.")
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has left; nothing more may be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
 
 
 def _say(sentence: str) -> int:

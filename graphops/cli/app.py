@@ -6,6 +6,11 @@ from typing import Annotated
 
 import typer
 
+from graphops.cli.demo import demo
+from graphops.cli.doctor import doctor
+from graphops.cli.draw import draw
+from graphops.cli.evaluate import evaluate
+from graphops.cli.finetune import finetune_verb
 from graphops.cli.passes import list_passes
 from graphops.cli.rewrite import rewrite_verb
 from graphops.cli.run import run
@@ -42,9 +47,10 @@ def _graphops(
     pass
 
 
-app.command("skips")(skips)
+for _verb in (demo, skips, evaluate, run, draw, doctor):
+    app.command(_verb.__name__)(_verb)
+app.command("finetune")(finetune_verb())
 app.command("passes")(list_passes)
-app.command("run")(run)
 
 for _name in registry:
     app.command(_name, rich_help_panel="Passes")(rewrite_verb(registry[_name]))

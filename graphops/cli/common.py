@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from graphops.bench import Watch
 from graphops.files import check_output, write_json
+from passes.errors import UserError
 
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The ONNX model to read.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -20,7 +21,18 @@ Report = Annotated[Path | None, typer.Option("--report", metavar="FILE.json", he
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 Bits = Annotated[int, typer.Option("--bits", min=1, help="Bits of an activation that no quantiser describes.")]
 DataName = Annotated[
-    str, typer.Option("--data", metavar="DATA", help="digits, cifar10, cifar100, an .npz file or a folder of images.")
+    str,
+    typer.Option(
+        "--data", metavar="DATA", help="digits, cifar10, cifar100, an .npz file or a folder.", show_default=False
+    ),
+]
+OutputFile = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write; default: beside the input, -VERB added."),
+]
+Normalisation = Annotated[
+    str | None,
+    typer.Option("--normalisation", metavar="NAME", help="Of the images; default: the model's, else the data set's."),
 ]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="FOLDER", help="Where data sets lie, or are downloaded to.")
@@ -33,10 +45,12 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(width=100)
 
 
-def check_report(report: Path | None, force: bool) -> None:
-    """Say before the work that the report cannot be written."""
+def check_report(report: Path | None, force: bool, other: Path | None = None) -> None:
+    """Say before the work that the report cannot be written, or would overwrite the verb's ``other`` file."""
     if report is not None:
         check_output(report, force)
+        if other is not None and report.resolve() == other.resolve():
+            raise UserError(f"{report} cannot be both the report and the model; give them different names.")
 
 
 def emit(payload: dict[str, Any], show: Callable[[Console], None], as_json: bool, report: Path | None = None) -> None:

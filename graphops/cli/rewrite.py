@@ -19,6 +19,7 @@ from graphops.cli.common import (
     Force,
     Json,
     ModelFile,
+    OutputFile,
     Report,
     ScreenWatch,
     check_report,
@@ -26,20 +27,16 @@ from graphops.cli.common import (
     print_notes,
 )
 from graphops.cli.generate import given, keyword, parameters, with_signature
-from graphops.cli.training import TEACHER, TRAINING, training_options, training_parameters
-from graphops.modelfile import check_target, load_model, save_model
+from graphops.cli.training import TEACHER, TRAINING, train_and_score, training_options, training_parameters
+from graphops.modelfile import beside, check_target, load_model, save_model
 from graphops.options import make, options, summary
 from graphops.report.compare import comparison
 from graphops.report.summary import summarise
 from graphops.sensitivity import is_wanted
-from graphops.steps import Finetune, Rewrite
+from graphops.steps import Finetune, Rewrite, finetune
 from passes.base import Pass
 from passes.errors import UserError
 
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write; default: beside the input, -NAME added."),
-]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Run both models on random inputs and print the largest difference.")
 ]
@@ -53,7 +50,7 @@ Data = Annotated[
 
 def rewrite_verb(cls: type[Pass]) -> Callable[..., None]:
     """The verb that runs pass ``cls``."""
-    signature = [keyword("model", ModelFile), keyword("output", Output, None), *parameters(options(cls))]
+    signature = [keyword("model", ModelFile), keyword("output", OutputFile, None), *parameters(options(cls))]
     signature += [keyword("bits", Bits, 32), keyword("verify", Verify, False), keyword("force", Force, False)]
     signature += [keyword("report", Report, None), keyword("json", Json, False)]
     by_score = any(option.name == "scores" for option in options(cls))
@@ -68,8 +65,8 @@ def rewrite_verb(cls: type[Pass]) -> Callable[..., None]:
 
 def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     source: Path = values["model"]
-    target: Path = values["output"] or source.with_name(f"{source.stem}-{cls.name}{source.suffix or '.onnx'}")
-    check_report(values["report"], values["force"])
+    target: Path = values["output"] or beside(source, cls.name)
+    check_report(values["report"], values["force"], target)
     check_target(target, source, values["force"])
     rewriter = make(cls, given(values, options(cls)), cls.name)
     training = _training(values)
@@ -96,7 +93,8 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
         payload["verify"] = _verify(rewriter, source, outcome.model)
     result = outcome.model
     if training is not None:
-        result, payload["training"] = _train(training, result, bench)
+        trained, payload["training"] = train_and_score(training, result, bench.data_dir)
+        result = trained.model
     save_model(result, target, values["force"], source)
 
     def show(screen: Console) -> None:
@@ -105,10 +103,8 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
         if "verify" in payload:
             screen.print(payload["verify"]["sentence"])
         if "training" in payload:
-            accuracy = payload["training"]["accuracy"]
-            screen.print(
-                f"Test accuracy {accuracy['before']:.2%} before the fine-tuning, {accuracy['after']:.2%} after."
-            )
+            print_notes(screen, payload["training"]["notes"])
+            screen.print(payload["training"]["sentence"])
         screen.print(f"Written: {target}", soft_wrap=True)
 
     emit(payload, show, values["json"], values["report"])
@@ -123,21 +119,7 @@ def _training(values: dict[str, Any]) -> Finetune | None:
                 f"--{flag} says how to fine-tune, but nothing says on what; pass --train, e.g. --train cifar10."
             )
         return None
-    from graphops.steps import finetune
-
     return finetune(values["train"], teacher=values["teacher"], **chosen)
-
-
-def _train(step: Finetune, model: onnx.ModelProto, bench: Bench) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    from graphops.evaluate import evaluate
-
-    data = bench.data(step.data)
-    with ScreenWatch("fine-tuning") as bench.watch:
-        before = evaluate(model, data, normalisation=step.options.normalisation)
-        outcome = step.run(model, bench)
-        after = evaluate(outcome.model, data, normalisation=step.options.normalisation)
-    accuracy = {"before": before.accuracy, "after": after.accuracy}
-    return outcome.model, {"options": step.settings(), "accuracy": accuracy, "history": outcome.history}
 
 
 def _verify(rewriter: Pass, source: Path, rewritten: onnx.ModelProto) -> dict[str, Any]:

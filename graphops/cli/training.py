@@ -1,15 +1,22 @@
-"""The options of a training, for every verb that trains."""
+"""Training from the command line, for every verb that trains."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
+import onnx
 import typer
 
+from graphops.bench import Bench
+from graphops.cli.common import ScreenWatch
 from graphops.cli.generate import given, parameters
+from graphops.modelfile import load_model
 from graphops.options import options
+from graphops.report.text import percent
+from graphops.steps import Finetune, Outcome
 from graphops.training.options import TrainOptions
 
 TRAINING = "Fine-tuning"
@@ -31,3 +38,29 @@ def training_parameters() -> list[inspect.Parameter]:
 def training_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `TrainOptions` that a person gave."""
     return given(values, options(TrainOptions), _RENAMED)
+
+
+def train_and_score(
+    step: Finetune, model: onnx.ModelProto, data_dir: Path | None, checkpoints: Path | None = None
+) -> tuple[Outcome, dict[str, Any]]:
+    """Train, with a bar, and score before and after; return the outcome and what to say of it."""
+    from graphops.evaluate import evaluate
+
+    bench = Bench(data_dir=data_dir, scratch=checkpoints)
+    if step.teacher:
+        load_model(bench.model_path(step.teacher), weights=False)  # say now that it is not there
+    normalisation = step.options.normalisation
+    with ScreenWatch("fine-tuning") as bench.watch:
+        data = bench.data(step.data)
+        before = evaluate(model, data, normalisation=normalisation)
+        outcome = step.run(model, bench)
+        after = evaluate(outcome.model, data, normalisation=normalisation)
+    return outcome, {
+        "options": step.settings(),
+        "accuracy_before": before.accuracy,
+        "accuracy_after": after.accuracy,
+        "history": outcome.history,
+        "notes": list(outcome.notes),
+        "sentence": f"Test accuracy {percent(before.accuracy)} before the fine-tuning, "
+        f"{percent(after.accuracy)} after.",
+    }

@@ -26,11 +26,19 @@ def plot(title: str | None, records: list[dict[str, Any]]) -> bytes:
 def _steps(axis: Any, records: list[dict[str, Any]]) -> None:
     """Accuracy and joins left, step by step."""
     at = range(len(records))
-    scored = [(i, 100 * record["accuracy"]) for i, record in enumerate(records) if record["accuracy"] is not None]
-    if scored:
-        axis.plot(*zip(*scored, strict=True), "o-", color="tab:blue")
-        for i, accuracy in scored:
-            axis.annotate(f"{accuracy:.1f}", (i, accuracy), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    scored = {
+        record["folder"]: (i, 100 * record["accuracy"])
+        for i, record in enumerate(records)
+        if record["accuracy"] is not None
+    }
+    for record in records:
+        if record["folder"] not in scored:
+            continue
+        place = scored[record["folder"]]
+        if record["start"] in scored:  # a line from the step it began with, so that branches are seen
+            axis.plot(*zip(scored[record["start"]], place, strict=True), "-", color="tab:blue", lw=1)
+        axis.plot(*place, "o", color="tab:blue")
+        axis.annotate(f"{place[1]:.1f}", place, (0, 6), textcoords="offset points", ha="center", fontsize=8)
     axis.set_ylabel("test accuracy, %", color="tab:blue")
     axis.margins(y=0.15)
     axis.set_xticks(at, [record["folder"] for record in records], rotation=30, ha="right", fontsize=8)
@@ -59,4 +67,4 @@ def _curves(axis: Any, trainings: list[dict[str, Any]]) -> None:
     axis.set_xlabel("epochs, one training after the other")
     axis.set_ylabel("training loss (line)")
     accuracy.set_ylabel("test accuracy, % (dots)")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.07, 1))

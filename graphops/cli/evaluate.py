@@ -1,0 +1,65 @@
+"""`graphops evaluate`: how many images a model gets right."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from graphops.bench import Bench
+from graphops.cli.common import (
+    DataDir,
+    DataName,
+    Force,
+    Json,
+    ModelFile,
+    Normalisation,
+    Report,
+    ScreenWatch,
+    check_report,
+    emit,
+)
+from graphops.modelfile import load_model
+from graphops.report.text import percent
+
+Split = Annotated[str, typer.Option("--split", metavar="test|train", help="Which images.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many images.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Images at once.")]
+
+
+def evaluate(
+    model: ModelFile,
+    data: DataName,
+    data_dir: DataDir = None,
+    split: Split = "test",
+    limit: Limit = None,
+    batch: Batch = 256,
+    normalisation: Normalisation = None,
+    json: Json = False,
+    report: Report = None,
+    force: Force = False,
+) -> None:
+    """Print a model's accuracy on a data set."""
+    from graphops.evaluate import evaluate as score
+
+    check_report(report, force)
+    loaded = load_model(model)
+    with ScreenWatch("scoring") as watch:
+        dataset = Bench(data_dir=data_dir).data(data)
+        found = score(loaded, dataset, split, limit, batch, normalisation, watch.progress)
+    payload = {
+        "model": str(model),
+        "data": dataset.name,
+        "split": split,
+        "accuracy": found.accuracy,
+        "correct": found.correct,
+        "count": found.count,
+        "seconds": round(found.seconds, 3),
+    }
+
+    def show(screen: Console) -> None:
+        share = percent(found.accuracy)
+        screen.print(f"{share}: {found.correct:,} of {found.count:,} {split} images of {dataset.name} right.")
+
+    emit(payload, show, json, report)

@@ -1,0 +1,62 @@
+"""`graphops finetune`: train a model further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from graphops.cli.common import (
+    DataDir,
+    DataName,
+    Force,
+    Json,
+    ModelFile,
+    OutputFile,
+    Report,
+    check_report,
+    emit,
+    print_notes,
+)
+from graphops.cli.generate import keyword, with_signature
+from graphops.cli.training import TEACHER, train_and_score, training_options, training_parameters
+from graphops.modelfile import beside, check_target, load_model, save_model
+from graphops.steps import finetune as step
+
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints", metavar="FOLDER", help="Keep checkpoints there, and go on from them if there are any."
+    ),
+]
+
+
+def finetune_verb() -> Callable[..., None]:
+    """The verb, with an option for each field of `TrainOptions`."""
+    signature = [keyword("model", ModelFile), keyword("data", DataName), keyword("output", OutputFile, None)]
+    signature += [keyword("teacher", TEACHER, None), *training_parameters()]
+    signature += [keyword("checkpoints", Checkpoints, None), keyword("data_dir", DataDir, None)]
+    signature += [keyword("json", Json, False), keyword("report", Report, None), keyword("force", Force, False)]
+    return with_signature(
+        _finetune, "finetune", "Train a model further, by a teacher or by the labels alone.", signature
+    )
+
+
+def _finetune(values: dict[str, Any]) -> None:
+    source: Path = values["model"]
+    target = values["output"] or beside(source, "finetune")
+    check_report(values["report"], values["force"], target)
+    check_target(target, source, values["force"])
+    training = step(values["data"], teacher=values["teacher"], **training_options(values))
+    outcome, payload = train_and_score(training, load_model(source), values["data_dir"], values["checkpoints"])
+    save_model(outcome.model, target, values["force"], source)
+
+    def show(screen: Console) -> None:
+        print_notes(screen, outcome.notes)
+        screen.print(payload["sentence"])
+        screen.print(f"Written: {target}", soft_wrap=True)
+
+    emit({"input": str(source), "output": str(target), **payload}, show, values["json"], values["report"])
