@@ -1,0 +1,173 @@
+"""The verbs that are no pass: what they print, for people and for programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import onnx
+import pytest
+
+from graphops import doctor
+from graphops.doctor import Finding
+from passes.errors import UserError
+
+
+def test_skips_lists_what_there_is(graphops, model: Path) -> None:
+    found = graphops("skips", model, "--bits", 8, "--json").json
+    assert [skip["number"] for skip in found["skips"]] == ["1", "2", "3"]
+    assert {"join", "fork", "kind", "span", "linear", "shape", "streaming_bits", "map_bits"} <= set(found["skips"][0])
+    assert found["streaming_bits"] == sum(skip["streaming_bits"] for skip in found["skips"])
+    wide = graphops("skips", model, "--json").json
+    assert wide["streaming_bits"] == 4 * found["streaming_bits"]
+    table = graphops("skips", model).out
+    assert "identity" in table
+    assert "3 skip connections" in table
+
+
+def test_a_model_without_skips_is_an_answer_not_an_error(graphops, model: Path, tmp_path: Path) -> None:
+    graphops("remove-skips", model, "-o", tmp_path / "none.onnx")
+    answer = graphops("skips", tmp_path / "none.onnx")
+    assert answer.code == 0
+    assert "has no skip connections" in answer.out
+    assert graphops("skips", tmp_path / "none.onnx", "--json").json["skips"] == []
+
+
+def test_evaluate_prints_accuracy(graphops, model: Path, images: Path) -> None:
+    found = graphops("evaluate", model, "--data", images, "--json").json
+    assert found["count"] == 40
+    assert found["accuracy"] == found["correct"] / found["count"]
+    assert "40 test images of images.npz right" in graphops("evaluate", model, "--data", images).out
+    assert graphops("evaluate", model, "--data", images, "--split", "train", "--limit", 7, "--json").json["count"] == 7
+
+
+def test_finetune_trains_and_goes_on_from_its_checkpoints(graphops, model: Path, images: Path, tmp_path: Path) -> None:
+    common = ("finetune", model, "--data", images, "--steps", 4, "--batch", 16, "--workers", 1, "--json")
+    first = graphops(*common, "-o", tmp_path / "a.onnx", "--checkpoints", tmp_path / "kept")
+    assert (first.code, first.err) == (0, "")
+    assert first.json["history"][-1]["step"] == 4
+    again = graphops(*common, "-o", tmp_path / "b.onnx", "--checkpoints", tmp_path / "kept")
+    assert again.json["history"] == first.json["history"]
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_every_training_option_is_on_the_command_line(graphops) -> None:
+    shown = graphops("finetune", "--help").out
+    for flag in ("--epochs", "--lr", "--teacher", "--gates-order", "--no-nesterov", "--logits"):
+        assert flag in shown
+
+
+def test_doctor_says_what_is_installed(graphops) -> None:
+    findings = graphops("doctor", "--json").json["findings"]
+    by_subject = {finding["subject"]: finding for finding in findings}
+    assert {"Python", "graphops", "training", "disk", "cores"} <= set(by_subject)
+    assert by_subject["training"]["remedy"] is None
+
+
+def test_doctor_says_how_to_mend_what_is_broken(graphops, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> list[str]:
+        raise UserError("onnxruntime is the build without training; repair it with `pip install something`.")
+
+    monkeypatch.setattr("graphops.training.runtime.check", broken)
+    answer = graphops("doctor")
+    assert answer.code == 1
+    assert "Repair it with `pip install something`." in answer.out
+
+
+def test_doctor_compares_versions_with_the_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "requires", lambda _: ["a==1.2", "b>=3", "c>=1", "d>=1", 'e>=9 ; extra == "dev"'])
+    versions = {"graphops": "0.1", "a": "1.3", "b": "2.9.9", "c": "1.0.post1"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = {finding.subject: finding for finding in doctor.examine(Path())}
+    assert found["a"] == Finding("a", "1.3, where 1.2 is asked for", "Run `python -m pip install 'a==1.2'`.")
+    assert found["b"].remedy == "Run `python -m pip install 'b>=3'`."
+    assert found["c"].remedy is None
+    assert found["d"].state.startswith("missing")
+    assert "e" not in found
+
+
+@pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
+def test_draw_writes_a_picture_that_is_always_the_same(graphops, model: Path, tmp_path: Path, ending: str) -> None:
+    graphops("remove-skips", model, "-o", tmp_path / "none.onnx")
+    pictures = []
+    for name in ("first", "second"):
+        out = tmp_path / f"{name}.{ending}"
+        answer = graphops("draw", model, tmp_path / "none.onnx", "--block", 2, "-o", out, "--json")
+        assert (answer.code, answer.json["output"]) == (0, str(out))
+        pictures.append(out.read_bytes())
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("-o", "a.bmp"), "should end in .svg, .png, .pdf"),
+        (("-o", "a.svg", "--block", "9"), "has no skip 9; it has 1, 2, 3"),
+        (("-o", "a.svg", "--from", "input"), "--from and --to together"),
+        (("-o", "a.svg", "--from", "nowhere", "--to", "input"), "no tensor 'nowhere'"),
+        (("-o", "a.svg", "--titles", "a,b"), "2 titles for 1 models"),
+    ],
+)
+def test_draw_says_what_it_cannot_do(
+    graphops, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = graphops("draw", model, *arguments)
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_version_and_help(graphops) -> None:
+    assert graphops("--version").out.startswith("graphops")
+    for verb in ("skips", "evaluate", "finetune", "run", "demo", "draw", "doctor", "passes"):
+        answer = graphops(verb, "--help")
+        assert answer.code == 0
+        assert "--json" in answer.out
+
+
+def test_an_unknown_verb_is_answered_with_the_nearest(graphops) -> None:
+    answer = graphops("remove-skip")
+    assert answer.code == 2
+    assert "Did you mean 'remove-skips'?" in answer.err
+
+
+def test_starting_up_leaves_heavy_libraries_alone() -> None:
+    heavy = "onnxruntime sklearn matplotlib scipy pandas torch PIL"
+    script = f"import sys, graphops.cli.app; print(sorted(set('{heavy}'.split()) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_process_exits_as_the_command_does(start) -> None:
+    process = start("skips", "none.onnx")
+    assert process.communicate() == ("", "There is no file none.onnx; check the path.\n")
+    assert process.returncode == 2
+
+
+def test_a_reader_that_leaves_gets_no_traceback(start, model: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start("skips", model, stdout=writing)
+    os.close(writing)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 1
+
+
+def test_models_keep_what_they_say_about_themselves(graphops, network: onnx.ModelProto, tmp_path: Path) -> None:
+    noted = onnx.ModelProto()
+    noted.CopyFrom(network)
+    noted.doc_string, noted.producer_name = "mine", "somebody"
+    onnx.save_model(noted, tmp_path / "noted.onnx")
+    assert graphops("remove-skips", tmp_path / "noted.onnx", "-o", tmp_path / "out.onnx").code == 0
+    written = onnx.load(tmp_path / "out.onnx")
+    assert (written.doc_string, written.producer_name) == ("mine", "somebody")

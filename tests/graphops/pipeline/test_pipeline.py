@@ -1,0 +1,227 @@
+"""Pipelines: what a run leaves, what is done again and what is not, branches, and what is refused before any work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import yaml
+
+from graphops import Pipeline, build, finetune, step
+from graphops import recipe as recipes
+from graphops.bench import Watch
+from graphops.models import build as network
+from graphops.steps import Evaluate
+from passes import GateSkips, RemoveSkips, ShortenSkips, UserError
+from passes.skips import find_skips
+
+QUICK: dict[str, Any] = {"steps": 3, "batch": 32, "workers": 1}
+
+
+class Listener(Watch):
+    """Remembers which steps were done, and which had been."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.found: list[str] = []
+
+    def end(self, record: dict[str, Any], was_done: bool) -> None:
+        (self.found if was_done else self.done).append(record["folder"])
+
+
+def resnet8() -> onnx.ModelProto:
+    return network("resnet8", width=4, classes=10, image=(1, 8, 8))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    onnx.save_model(resnet8(), tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+def run(pipeline: Pipeline, *arguments: Any, **options: Any) -> Listener:
+    listener = Listener()
+    pipeline.run(*arguments, watch=listener, **options)
+    return listener
+
+
+def test_what_a_run_leaves(model: Path, tmp_path: Path) -> None:
+    steps = [ShortenSkips(), finetune("digits", teacher="input", **QUICK), RemoveSkips(stage=1)]
+    done = Pipeline(steps, limit=50).run(model, out=tmp_path / "run")
+    folders = ["00-input", "01-shorten-skips", "02-finetune", "03-remove-skips"]
+    assert sorted(path.name for path in done.folder.iterdir() if not path.name.startswith(".")) == [
+        *folders,
+        "metrics.jsonl",
+        "recipe.yaml",
+        "report.json",
+        "report.md",
+        "report.png",
+        "run.json",
+    ]
+    for folder in folders:
+        assert sorted(path.name for path in (done.folder / folder).iterdir()) == ["model.onnx", "step.json"]
+        onnx.checker.check_model(str(done.folder / folder / "model.onnx"), full_check=True)
+    report = json.loads((done.folder / "report.json").read_text())
+    assert [record["joins"] for record in report["steps"]] == [3, 3, 3, 2]
+    assert all(0 <= record["accuracy"] <= 1 and record["count"] == 50 for record in report["steps"])
+    for key in ("parameters", "macs", "buffer_bits", "seconds", "kind", "notes", "history"):
+        assert key in report["steps"][0]
+    metrics = [json.loads(line) for line in (done.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["folder"] for line in metrics if "loss" in line] == ["02-finetune"]
+    assert [line["folder"] for line in metrics if "loss" not in line] == folders
+    assert (done.folder / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert len(find_skips(done.load("remove-skips"))) == 2
+
+
+def test_a_second_run_does_nothing_again(model: Path, tmp_path: Path) -> None:
+    def pipeline() -> Pipeline:
+        return Pipeline([ShortenSkips(), finetune("digits", **QUICK)], limit=50)
+
+    first = run(pipeline(), model, out=tmp_path / "run")
+    assert first.found == []
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    second = run(pipeline(), model, out=tmp_path / "run")
+    assert (second.done, second.found) == ([], first.done)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_folder_of_another_recipe_is_refused_and_taken_over_by_force(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(Pipeline([GateSkips(), RemoveSkips(stage=1)]), model, out=out)
+    other = Pipeline([GateSkips(), RemoveSkips(stage=2)])
+    before = (out / "02-remove-skips" / "model.onnx").read_bytes()
+    with pytest.raises(UserError, match="belongs to a run of another recipe, model or data set"):
+        other.run(model, out=out)
+    assert (out / "02-remove-skips" / "model.onnx").read_bytes() == before
+    forced = run(other, model, out=out, force=True)
+    assert (forced.found, forced.done) == (["00-input", "01-gate-skips"], ["02-remove-skips"])
+    assert (out / "02-remove-skips" / "model.onnx").read_bytes() != before
+    run(Pipeline([GateSkips()]), model, out=out, force=True)
+    assert not (out / "02-remove-skips").exists(), "the other recipe's steps are gone"
+
+
+def test_another_model_is_another_run(model: Path, tmp_path: Path) -> None:
+    Pipeline([GateSkips()]).run(model, out=tmp_path / "run")
+    onnx.save_model(network("resnet8", width=4, classes=10, image=(1, 8, 8), seed=1), model)
+    with pytest.raises(UserError, match="belongs to a run of another"):
+        Pipeline([GateSkips()]).run(model, out=tmp_path / "run")
+
+
+def test_a_folder_with_other_files_is_left_alone(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="holds files that are no run's"):
+        Pipeline([GateSkips()]).run(model, out=tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir() if path.name != ".lock"] == ["thesis.tex"]
+
+
+def test_what_a_killed_process_left_half_written_goes(model: Path, tmp_path: Path) -> None:
+    Pipeline([GateSkips()]).run(model, out=tmp_path / "run")
+    leftover = tmp_path / "run" / "01-gate-skips" / ".model.onnx.0123.tmp"
+    leftover.write_text("half")
+    Pipeline([GateSkips()]).run(model, out=tmp_path / "run")
+    assert not leftover.exists()
+
+
+def test_other_test_images_score_again_without_training_again(model: Path, tmp_path: Path) -> None:
+    steps = [finetune("digits", **QUICK)]
+    run(Pipeline(steps, limit=50), model, out=tmp_path / "run")
+    trained = (tmp_path / "run" / "01-finetune" / "model.onnx").stat().st_mtime_ns
+    run(Pipeline(steps, limit=60), model, out=tmp_path / "run", force=True)
+    assert (tmp_path / "run" / "01-finetune" / "model.onnx").stat().st_mtime_ns == trained
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert [record["count"] for record in report["steps"]] == [60, 60]
+
+
+def test_branches_start_from_earlier_steps(tmp_path: Path) -> None:
+    pipeline = Pipeline(
+        [
+            step(build("resnet8", width=4, image=(1, 8, 8)), name="net"),
+            RemoveSkips(stage=1),
+            step(RemoveSkips(stage=3), start="net"),
+            step(GateSkips(), name="gated", start="net"),
+        ]
+    )
+    done = pipeline.run(out=tmp_path / "run")
+    assert [record["start"] for record in done.records] == [None, "01-net", "01-net", "01-net"]
+    assert [record["joins"] for record in done.records] == [3, 2, 0, 3]
+    assert done.load("net") == resnet8()
+    with pytest.raises(UserError, match="2 steps called 'remove-skips'; say one of 02-remove-skips, 03-remove-skips"):
+        done.load("remove-skips")
+
+
+def test_the_resolved_recipe_makes_the_same_run_again(model: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    steps = [ShortenSkips(), step(finetune("digits", teacher="input", **QUICK), name="tuned"), GateSkips()]
+    first = Pipeline([*steps, step(RemoveSkips(stage=1), start="tuned")], limit=50, bits=8).run("net.onnx", out="run")
+    resolved = yaml.safe_load((first.folder / "recipe.yaml").read_text())
+    assert resolved["steps"][1]["finetune"]["lr"] == 0.05, "defaults are spelled out"
+    second = recipes.read(first.folder / "recipe.yaml").run(out="again")
+    assert [record["model"] for record in second.records] == [record["model"] for record in first.records]
+    assert [record["buffer_bits"] for record in second.records] == [record["buffer_bits"] for record in first.records]
+    assert (second.folder / "recipe.yaml").read_text() == (first.folder / "recipe.yaml").read_text()
+
+
+def test_scoring_as_a_step(tmp_path: Path) -> None:
+    pipeline = Pipeline([build("resnet8", width=4, image=(1, 8, 8)), Evaluate("digits", split="train", limit=30)])
+    done = pipeline.run(out=tmp_path / "run")
+    assert done.records[1]["figures"]["digits train"]["count"] == 30
+    assert done.records[1]["model"] == done.records[0]["model"]
+
+
+def test_sensitivity_is_measured_by_the_step(model: Path, tmp_path: Path) -> None:
+    done = Pipeline([RemoveSkips(stage=1, order="sensitivity")], data="digits", limit=20).run(model, out=tmp_path / "r")
+    assert len(done.records[1]["figures"]["scores"]) == 3
+
+
+def test_a_model_in_memory_will_do(tmp_path: Path) -> None:
+    done = Pipeline([GateSkips()]).run(resnet8(), out=tmp_path / "run")
+    assert done.load("input") == resnet8()
+
+
+def test_weights_in_other_files_stay_so(tmp_path: Path) -> None:
+    model = tmp_path / "net.onnx"
+    onnx.save_model(resnet8(), model, save_as_external_data=True, location="net.data", size_threshold=0)
+    Pipeline([RemoveSkips(stage=1)], data="digits", limit=20).run(model, out=tmp_path / "run")
+    assert (tmp_path / "run" / "01-remove-skips" / "net.data").read_bytes() == (tmp_path / "net.data").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        ([], "needs at least one step"),
+        ([step(GateSkips(), name="a/b")], "'a/b' is unfit for a folder"),
+        ([step(GateSkips(), name="a"), step(GateSkips(), name="a")], "Two steps are called 'a'"),
+        ([step(GateSkips(), name="input")], "Two steps are called 'input'"),
+        ([step(GateSkips(), name="gated"), step(GateSkips(), start="gate")], "did you mean 'gated'?"),
+        ([step(GateSkips(), start="later"), step(GateSkips(), name="later")], "no step before it is called so"),
+        ([GateSkips(), GateSkips(), step(GateSkips(), start="gate-skips")], "say one of 01-gate-skips, 02-gate-skips"),
+        ([step(build("resnet8"), start="input")], "leave its from=input out"),
+    ],
+)
+def test_plans_that_make_no_sense(steps: list[Any], sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Pipeline(steps)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "given", "sentence"),
+    [
+        (Pipeline([GateSkips()]), False, "needs a model to start from"),
+        (Pipeline([build("resnet8")]), True, "builds its own model"),
+        (Pipeline([finetune("digits", teacher="none.onnx")]), True, "There is no file none.onnx"),
+        (Pipeline([GateSkips(), finetune("digit")]), True, "did you mean 'digits'"),
+        (Pipeline([GateSkips(), finetune()]), True, "No data set is named"),
+    ],
+)
+def test_what_is_missing_is_said_before_any_work(
+    pipeline: Pipeline, given: bool, sentence: str, model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as caught:
+        pipeline.run(model if given else None, out=tmp_path / "run")
+    assert sentence in str(caught.value)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,124 @@
+"""Recipes: whatever is written wrongly is answered with the nearest right thing, before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from graphops import recipe as recipes
+from graphops.cli import run as graphops
+from graphops.models import build
+from graphops.steps import Build, Finetune, Rewrite
+from passes import UserError
+from passes.base import registry
+
+
+def steps_of(text: str) -> list[Any]:
+    import yaml
+
+    pipeline = recipes.parse(yaml.safe_load(text), "recipe", Path())
+    return [planned.step for planned in pipeline.planned if planned.step]
+
+
+def test_steps_are_written_long_or_short() -> None:
+    network, tuned, shortened, removed = steps_of("""
+        data: digits
+        steps:
+          - build: resnet20
+          - finetune: {epochs: 2, lr: 0.1, teacher: build}
+          - shorten-skips
+          - remove-skips: {skips: [1, "3.1"], order: output}
+    """)
+    assert network == Build("resnet20", {})
+    assert isinstance(tuned, Finetune)
+    assert (tuned.options.epochs, tuned.options.lr, tuned.teacher) == (2.0, 0.1, "build")
+    assert shortened == Rewrite(registry["shorten-skips"]())
+    assert removed == Rewrite(registry["remove-skips"](skips=("1", "3.1"), order="output"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("just text", "is no recipe"),
+        ("[1, 2]", "is no recipe"),
+        ("title: nothing", "needs the option 'steps'"),
+        ("steps: []", "steps is []"),
+        ("step: [gate-skips]", "has no option 'step'; did you mean 'steps'?"),
+        ("{dat: digits, steps: [gate-skips]}", "did you mean 'data'?"),
+        ("{bits: wide, steps: [gate-skips]}", "bits is 'wide'"),
+        ("{limit: 0, steps: [gate-skips]}", "limit is 0"),
+        ("steps: [gate-skip]", "step 1: there is no step 'gate-skip'; did you mean 'gate-skips'?"),
+        ("steps: [{finetun: {epochs: 1}}]", "did you mean 'finetune'?"),
+        ("steps: [{finetune: {epoch: 1}}]", "step 1: finetune: Training has no option 'epoch'; did you mean 'epochs'"),
+        ("steps: [{finetune: {epochs: many}}]", "epochs is 'many'"),
+        ("steps: [{finetune: {data: 3}}]", "data is 3"),
+        ("steps: [gate-skips, {remove-skips: {stages: 3, stag: 1}}]", "step 2: remove-skips has no option 'stag'"),
+        ("steps: [{remove-skips: {order: inpt}}]", "order is 'inpt'"),
+        ("steps: [{remove-skips: {skips: [3.1]}}]", "write skips in quotes"),
+        ("steps: [{remove-skips: 2}]", "write its options as {name: value}"),
+        ("steps: [{gate-skips: {}, shorten-skips: {}}]", "each step does one thing"),
+        ("steps: [{name: alone}]", "says nothing; each step does one thing"),
+        ("steps: [{gate-skips: {}, form: a}]", "there is no step 'form'; did you mean 'from'?"),
+        ("steps: [{gate-skips: {}, name: 3}]", "name is 3; it must be a step's name"),
+        ("steps: [3]", "step 1 is 3"),
+        ("steps: [{build: {depth: 20}}]", "needs the network's name"),
+        ("steps: [{evaluate: {split: test, limits: 3}}]", "did you mean 'limit'?"),
+        ("steps: [{gate-skips: {}, from: nowhere}]", "refers to 'nowhere'"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        recipes.read(path)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"a: b: c"])
+def test_what_is_no_yaml(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"recipe\.yaml (is not YAML|cannot be read)"):
+        recipes.read(path)
+
+
+def test_yaml_makes_no_objects(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("steps: !!python/object/apply:os.mkdir ['" + str(tmp_path / "made") + "']")
+    with pytest.raises(UserError, match="is not YAML"):
+        recipes.read(path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_paths_start_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    onnx.save_model(build("resnet8", width=4, image=(1, 8, 8)), home / "net.onnx")
+    rng = np.random.default_rng(0)
+    np.savez(home / "images.npz", x=rng.integers(0, 256, (80, 1, 8, 8)).astype(np.uint8), y=np.arange(80) % 10)
+    (home / "recipe.yaml").write_text("""
+        model: net.onnx
+        data: images.npz
+        steps:
+          - finetune: {steps: 2, batch: 16, workers: 1, teacher: net.onnx}
+    """)
+    monkeypatch.chdir(elsewhere)
+    assert graphops(["run", "../home/recipe.yaml"]) == 0
+    assert (elsewhere / "runs" / "recipe" / "01-finetune" / "model.onnx").exists()
+    assert "images.npz" in (elsewhere / "runs" / "recipe" / "recipe.yaml").read_text()
+
+
+def test_the_model_of_the_command_line_wins(tmp_path: Path, capsys) -> None:
+    for width in (4, 8):
+        onnx.save_model(build("resnet8", width=width, image=(1, 8, 8)), tmp_path / f"{width}.onnx")
+    (tmp_path / "recipe.yaml").write_text("{model: 4.onnx, steps: [gate-skips]}")
+    arguments = ["run", tmp_path / "recipe.yaml", "--model", tmp_path / "8.onnx", "--out", tmp_path / "run"]
+    assert graphops([str(argument) for argument in arguments]) == 0
+    written = onnx.load(tmp_path / "run" / "00-input" / "model.onnx")
+    assert written == onnx.load(tmp_path / "8.onnx")
