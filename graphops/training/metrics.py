@@ -6,6 +6,7 @@ that of a run that was never stopped, but for the seconds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -55,8 +56,10 @@ class Metrics:
         return self._stream.tell()
 
     def close(self) -> None:
+        """Let the file go; a line that did not fit on the disk was reported when it was written."""
         if self._stream is not None:
-            self._stream.close()
+            with contextlib.suppress(OSError):
+                self._stream.close()
 
     def _failed(self, error: OSError) -> UserError:
         return UserError(

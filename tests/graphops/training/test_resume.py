@@ -1,0 +1,176 @@
+"""A training that was stopped, by whatever, ends to the bit where an uninterrupted one ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from graphops.data import DataSet
+from graphops.models import build
+from graphops.training import Progress, Trained, TrainOptions, train
+from passes import GateSkips, UserError
+from tests.graphops.training.nets import same_values
+
+# Two and a half epochs of 21 steps, with augmentation, a teacher and gates: all that has a state.
+OPTIONS = TrainOptions(
+    epochs=2.5, batch=64, lr=0.1, augment="crop", crop=1, workers=2, checkpoint_steps=4, checkpoint_seconds=0
+)
+
+
+def start(digits: DataSet) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    teacher = build("resnet8", image=digits.image_shape, width=4, seed=1)
+    return GateSkips().apply(build("resnet8", image=digits.image_shape, width=4)).model, teacher
+
+
+def run(digits: DataSet, folder: Path, progress: Any = None, options: TrainOptions = OPTIONS) -> Trained:
+    model, teacher = start(digits)
+    return train(model, digits, options, teacher=teacher, folder=folder, progress=progress)
+
+
+@pytest.fixture(scope="module")
+def whole(digits: DataSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, list[dict[str, Any]]]:
+    """An uninterrupted run, and its metrics without seconds."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run(digits, folder), metrics(folder)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [without_seconds(json.loads(line)) for line in (folder / "metrics.jsonl").open()]
+
+
+def without_seconds(record: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in record.items() if k != "seconds"}
+
+
+def assert_same(trained: Trained, folder: Path, whole: tuple[Trained, list[dict[str, Any]]]) -> None:
+    assert same_values(trained.model, whole[0].model)
+    assert list(map(without_seconds, trained.history)) == list(map(without_seconds, whole[0].history))
+    assert metrics(folder) == whole[1]
+
+
+class Stop(Exception):
+    """What a caller may raise in the middle of a training."""
+
+
+def stop_at(step: int, error: type[BaseException] = Stop) -> Any:
+    def progress(now: Progress) -> None:
+        if now.step == step and now.note is None:
+            raise error
+
+    return progress
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_stopped_again_and_again(digits: DataSet, tmp_path: Path, optimizer: Any) -> None:
+    """Before the first checkpoint, at one, after one, at an epoch's end, in the last, incomplete epoch."""
+    options = dataclasses.replace(OPTIONS, optimizer=optimizer, lr=0.01)
+    expected = run(digits, tmp_path / "whole", options=options)
+    for step in (2, 4, 7, 21, 22, 50):
+        with pytest.raises(Stop):
+            run(digits, tmp_path / "stopped", stop_at(step), options)
+    trained = run(digits, tmp_path / "stopped", options=options)
+    assert_same(trained, tmp_path / "stopped", (expected, metrics(tmp_path / "whole")))
+    assert "goes on from step 48 of 52" in trained.notes[-1]
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from graphops.data import load
+from tests.graphops.training.test_resume import run
+print("ready", flush=True)
+run(load("digits"), Path(sys.argv[1]), lambda now: print(now.step, flush=True))
+"""
+
+
+def test_killed_at_random_moments(digits: DataSet, tmp_path: Path, whole: tuple[Trained, list[dict[str, Any]]]) -> None:
+    moments = random.Random(8)
+    for _ in range(6):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, tmp_path], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        for _, _line in zip(range(moments.randrange(2, 14)), child.stdout, strict=False):
+            pass
+        time.sleep(moments.random() / 50)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert_same(run(digits, tmp_path), tmp_path, whole)
+
+
+def test_ctrl_c_saves_the_very_step_and_goes_on_from_there(
+    digits: DataSet, tmp_path: Path, whole: tuple[Trained, list[dict[str, Any]]]
+) -> None:
+    def press(now: Progress) -> None:
+        if now.step == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(digits, tmp_path, press)
+    assert sorted(p.name for p in tmp_path.glob("*.bin"))[-1] == "checkpoint-000000006.bin"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    trained = run(digits, tmp_path)
+    assert "from step 6 of 52" in trained.notes[-1]
+    assert_same(trained, tmp_path, whole)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    digits: DataSet, tmp_path: Path, whole: tuple[Trained, list[dict[str, Any]]]
+) -> None:
+    with pytest.raises(Stop):
+        run(digits, tmp_path, stop_at(14))
+    newest = sorted(tmp_path.glob("checkpoint-*.bin"))[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    notes: list[str] = []
+
+    def listen(now: Progress) -> None:
+        if now.note:
+            notes.append(now.note)
+
+    trained = run(digits, tmp_path, listen)
+    assert newest.name in notes[0]
+    assert "from step 8 of 52" in notes[1]
+    assert_same(trained, tmp_path, whole)
+
+
+def test_a_finished_run_is_not_run_again(
+    digits: DataSet, tmp_path: Path, whole: tuple[Trained, list[dict[str, Any]]]
+) -> None:
+    run(digits, tmp_path)
+    seen: list[Progress] = []
+    again = run(digits, tmp_path, seen.append)
+    assert {now.step for now in seen} == {52}
+    assert_same(again, tmp_path, whole)
+
+
+def test_the_number_of_workers_is_that_of_the_checkpoint(digits: DataSet, tmp_path: Path) -> None:
+    three = dataclasses.replace(OPTIONS, workers=3)
+    expected = run(digits, tmp_path / "whole", options=three)
+    with pytest.raises(Stop):
+        run(digits, tmp_path / "stopped", stop_at(10), three)
+    trained = run(digits, tmp_path / "stopped", options=dataclasses.replace(OPTIONS, workers=None))
+    assert same_values(trained.model, expected.model)
+
+
+def test_a_folder_with_another_run_is_refused(digits: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        run(digits, tmp_path, stop_at(5))
+    with pytest.raises(UserError, match=r"holds a training with lr=0\.1, not 0\.2; choose another folder"):
+        run(digits, tmp_path, options=dataclasses.replace(OPTIONS, lr=0.2))
+    with pytest.raises(UserError, match="holds a training with another teacher"):
+        train(start(digits)[0], digits, OPTIONS, folder=tmp_path, teacher=start(digits)[0])
+    with pytest.raises(UserError, match="holds a training with another model"):
+        train(start(digits)[1], digits, OPTIONS, folder=tmp_path, teacher=start(digits)[1])
+    fewer = dataclasses.replace(digits, train=digits.train.first(500))
+    with pytest.raises(UserError, match="holds a training with another data"):
+        run(fewer, tmp_path)

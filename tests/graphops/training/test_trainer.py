@@ -1,0 +1,251 @@
+"""Training as a whole: it learns, it says what is wrong, and its result is what it reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from graphops.data import DataSet, Split
+from graphops.evaluate import evaluate
+from graphops.models import build
+from graphops.training import Progress, TrainOptions, train
+from graphops.training.teacher import Teacher
+from passes import GateSkips, RemoveSkips, UserError
+from tests.graphops.training.nets import he, same_values, small, value
+
+FAST = TrainOptions(epochs=6, batch=64, lr=0.1, warmup=10, workers=2)
+
+
+def resnet8(digits: DataSet, width: int = 8, **options: Any) -> onnx.ModelProto:
+    return build("resnet8", classes=10, image=digits.image_shape, width=width, **options)
+
+
+@pytest.fixture(scope="module")
+def taught(digits: DataSet) -> onnx.ModelProto:
+    """A ResNet8 that knows the digits."""
+    return train(resnet8(digits), digits, FAST).model
+
+
+def test_a_resnet8_learns_the_digits_and_its_history_is_what_evaluate_finds(digits: DataSet) -> None:
+    seen: list[Progress] = []
+    trained = train(resnet8(digits), digits, FAST, progress=seen.append)
+    last = trained.history[-1]
+    assert last["test_accuracy"] > 0.95
+    assert last["test_accuracy"] == evaluate(trained.model, digits).accuracy
+    assert [h["epoch"] for h in trained.history] == [1, 2, 3, 4, 5, 6]
+    assert [h["loss"] for h in trained.history] == sorted((h["loss"] for h in trained.history), reverse=True)
+    assert [p.step for p in seen] == list(range(1, 127))
+    assert (seen[-1].epoch, seen[-1].epochs, seen[-1].steps) == (6, 6, 126)
+    assert (seen[-1].loss, seen[-1].accuracy) == (last["loss"], last["accuracy"])
+    assert seen[-1].test_accuracy == last["test_accuracy"]
+    assert seen[5].images_per_second > 0
+    assert seen[5].seconds_left > 0
+
+
+def test_nothing_but_trained_values_and_statistics_changes(digits: DataSet) -> None:
+    before = resnet8(digits)
+    after = train(before, digits, dataclasses.replace(FAST, steps=2)).model
+    for tensor in after.graph.initializer:
+        constant = tensor.data_type != onnx.TensorProto.FLOAT
+        assert (
+            tensor.raw_data == next(i for i in before.graph.initializer if i.name == tensor.name).raw_data
+        ) == constant
+        tensor.raw_data = b""
+    for tensor in before.graph.initializer:
+        tensor.raw_data = b""
+    assert after.SerializeToString(deterministic=True) == before.SerializeToString(deterministic=True)
+
+
+def test_adamw_learns_too(digits: DataSet) -> None:
+    options = dataclasses.replace(FAST, optimizer="adamw", lr=0.01, weight_decay=0.01, epochs=4)
+    assert train(resnet8(digits), digits, options).history[-1]["test_accuracy"] > 0.95
+
+
+@pytest.mark.parametrize(("given", "steps", "epochs"), [({"steps": 5}, 5, 1), ({"epochs": 1.5}, 32, 2)])
+def test_a_run_may_end_within_an_epoch(digits: DataSet, given: dict[str, Any], steps: int, epochs: int) -> None:
+    history = train(resnet8(digits, 4), digits, dataclasses.replace(FAST, **given)).history
+    assert (history[-1]["step"], len(history)) == (steps, epochs)
+    assert history[-1]["epoch"] == steps / 21
+
+
+def test_evaluation_may_be_rarer_or_left_out(digits: DataSet) -> None:
+    rare = train(resnet8(digits, 4), digits, dataclasses.replace(FAST, epochs=3, evaluate_every=2)).history
+    assert [h["test_accuracy"] is None for h in rare] == [True, False, False]
+    none = train(resnet8(digits, 4), digits, dataclasses.replace(FAST, epochs=1, evaluate_every=0)).history
+    assert none[0]["test_accuracy"] is None
+
+
+def test_gates_are_faded_to_zero_so_that_skips_go_exactly(digits: DataSet, taught: onnx.ModelProto) -> None:
+    gated = GateSkips().apply(taught).model
+    seen: list[Progress] = []
+    options = dataclasses.replace(FAST, epochs=2, gates_end=0.5, lr=0.02)
+    trained = train(gated, digits, options, teacher=taught, progress=seen.append)
+    assert [p.gates[0] for p in seen[:3]] == pytest.approx([1, 20 / 21, 19 / 21])
+    assert seen[-1].gates == (0, 0, 0)
+    assert trained.history[0]["gates"] == pytest.approx([1 / 21] * 3)
+    plain = RemoveSkips().apply(trained.model).model
+    assert evaluate(plain, digits).accuracy == trained.history[-1]["test_accuracy"] > 0.9
+
+
+def test_a_gate_fades_from_its_own_value(digits: DataSet) -> None:
+    gated = GateSkips().apply(resnet8(digits, 4)).model
+    name = next(i.name for i in gated.graph.initializer if i.dims == [] or list(i.dims) == [1])
+    half = onnx.numpy_helper.from_array(np.float32(0.5) * value(gated, name), name)
+    next(i for i in gated.graph.initializer if i.name == name).CopyFrom(half)
+    seen: list[Progress] = []
+    train(gated, digits, dataclasses.replace(FAST, steps=4, gates_end=1.0), progress=seen.append)
+    assert sorted(p.gates[0] for p in seen) + sorted(p.gates[-1] for p in seen) == pytest.approx(
+        [0, 0.5 / 3, 1 / 3, 0.5, 0, 1 / 3, 2 / 3, 1]
+    )
+
+
+def test_a_student_follows_its_teacher(digits: DataSet, taught: onnx.ModelProto, tmp_path: Path) -> None:
+    """With the loss all on the teacher's logits and features, no label is used, and both distances fall."""
+    student = resnet8(digits, seed=3)
+    feature = next(o for n in student.graph.node if n.op_type == "Relu" for o in n.output if "layer3" in o)
+    options = dataclasses.replace(FAST, epochs=4, distill_weight=1.0, features=(feature,), feature_weight=10.0)
+    trained = train(student, digits, options, teacher=taught, folder=tmp_path)
+    steps = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open() if '"step", ' in line]
+    assert set(steps[0]) == {
+        *("kind", "step", "loss", "distillation", f"feature {feature}", "accuracy", "lr", "gradient_norm")
+    }
+    for term in ("distillation", f"feature {feature}"):
+        assert steps[-1][term] < steps[0][term] / 4
+    assert trained.history[-1]["test_accuracy"] > 0.9
+
+
+def test_a_teacher_sees_what_the_student_sees_unless_it_names_a_normalisation(digits: DataSet) -> None:
+    from graphops.data.normalisation import by_name
+
+    def logits(model: onnx.ModelProto) -> np.ndarray:
+        teacher = Teacher(model, digits, by_name("unit"), ["y"], "y", threads=1)
+        return teacher(digits.train.images[:4])["graphops_loss/teacher/y"]
+
+    silent, named = small(), small()
+    helper.set_model_props(named, {"graphops.normalisation": "digits"})
+    assert (logits(named) != logits(silent)).any()
+    helper.set_model_props(named, {"graphops.normalisation": "unit"})
+    np.testing.assert_array_equal(logits(named), logits(silent))
+
+
+def test_a_normalisation_that_was_named_is_kept_in_the_model(digits: DataSet) -> None:
+    options = dataclasses.replace(FAST, epochs=2, normalisation="unit")
+    trained = train(resnet8(digits, 4), digits, options)
+    assert [(p.key, p.value) for p in trained.model.metadata_props if p.key == "graphops.normalisation"] == [
+        ("graphops.normalisation", "unit")
+    ]
+    assert evaluate(trained.model, digits).accuracy == trained.history[-1]["test_accuracy"]
+
+
+def test_a_model_with_a_fixed_batch_and_a_newer_opset_comes_back_as_it_was(digits: DataSet) -> None:
+    model = small(given="float[1,1,8,8] x", wanted="float[1,10] y", opset=23, ir=13)
+    trained = train(model, digits, dataclasses.replace(FAST, steps=3))
+    assert (trained.model.ir_version, trained.model.opset_import[0].version) == (13, 23)
+    assert trained.model.graph.input == model.graph.input
+    assert "converted from opset 23" in trained.notes[0]
+
+
+@pytest.mark.parametrize(("lr", "clip"), [(1e20, 0.0), (100.0, 0.0)])
+def test_divergence_stops_with_step_rate_and_checkpoint(
+    digits: DataSet, tmp_path: Path, lr: float, clip: float
+) -> None:
+    options = dataclasses.replace(FAST, lr=lr, clip_norm=clip, warmup=0, checkpoint_steps=1)
+    with pytest.raises(
+        UserError, match=r"diverged at step \d+ of 126 .*learning rate .*checkpoint-0+\d+\.bin"
+    ) as caught:
+        train(small(), digits, options, folder=tmp_path)
+    last = sorted(tmp_path.glob("checkpoint-*.bin"))[-1]
+    assert str(last) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_divergence_without_a_folder_says_that_there_is_no_checkpoint(digits: DataSet) -> None:
+    with pytest.raises(UserError, match="there is no checkpoint"):
+        train(small(), digits, dataclasses.replace(FAST, lr=1e20, clip_norm=0))
+
+
+def test_labels_out_of_range_are_refused_before_training(digits: DataSet) -> None:
+    labels = digits.train.labels.copy()
+    labels[5] = 10
+    with pytest.raises(UserError, match="train image 5 has label 10"):
+        dataclasses.replace(digits, train=Split(digits.train.images, labels))
+
+
+def test_another_number_of_classes_is_refused(digits: DataSet) -> None:
+    with pytest.raises(UserError, match="model has 7 classes and digits has 10"):
+        train(build("resnet8", classes=7, image=digits.image_shape, width=4), digits, FAST)
+
+
+def test_images_that_do_not_fit_are_refused(digits: DataSet) -> None:
+    with pytest.raises(UserError, match="3x32x32"):
+        train(build("resnet8"), digits, FAST)
+
+
+def test_a_teacher_of_other_classes_or_features_is_refused(digits: DataSet) -> None:
+    other = build("resnet8", classes=7, image=digits.image_shape, width=4)
+    with pytest.raises(UserError, match=r"\[7\] an image and the model's \[10\]"):
+        train(resnet8(digits, 4), digits, FAST, teacher=other)
+    options = dataclasses.replace(FAST, features=("a",))
+    wider = small(more={"conv_w": he(6, 1, 3, 3), "fc_w": he(10, 6)})
+    with pytest.raises(UserError, match=r"'a' are \[6, 8, 8\] an image and the model's \[4, 8, 8\]"):
+        train(small(), digits, options, teacher=wider)
+    with pytest.raises(UserError, match="teacher has no tensor 'a'"):
+        train(small(), digits, options, teacher=resnet8(digits, 4))
+    with pytest.raises(UserError, match="there is none; give one"):
+        train(small(), digits, options)
+
+
+def test_the_number_of_workers_is_part_of_the_result(digits: DataSet) -> None:
+    """Normalisation is over each worker's share."""
+    one, two, again = (
+        train(resnet8(digits, 4), digits, dataclasses.replace(FAST, steps=3, workers=w)).model for w in (1, 2, 2)
+    )
+    assert same_values(two, again)
+    assert not same_values(one, two)
+
+
+def test_images_of_floats_and_a_model_of_bytes_train_too(digits: DataSet) -> None:
+    floats = DataSet(
+        "floats",
+        *(Split(s.images.astype(np.float32), s.labels) for s in (digits.train, digits.test)),
+        digits.classes,
+        digits.normalisation,
+    )
+    wide = train(small(), floats, dataclasses.replace(FAST, steps=3)).model
+    assert same_values(wide, train(small(), digits, dataclasses.replace(FAST, steps=3)).model)
+
+    bytes_in = small(given="uint8[N,1,8,8] u")
+    first = onnx.helper.make_node("Cast", ["u"], ["x"], to=onnx.TensorProto.FLOAT)
+    bytes_in.graph.node.insert(0, first)
+    trained = train(bytes_in, digits, dataclasses.replace(FAST, steps=3))
+    assert trained.history[-1]["loss"] > 0
+
+
+def test_a_disk_that_is_full_for_metrics_is_one_sentence(tmp_path: Path) -> None:
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from graphops.data import load
+from graphops.models import build
+from graphops.training import TrainOptions, train
+from passes import UserError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+digits = load("digits")
+try:
+    train(build("resnet8", image=digits.image_shape, width=4), digits, TrainOptions(batch=64), folder=Path(sys.argv[1]))
+except UserError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert "metrics.jsonl cannot be written" in done.stdout
+    assert done.stdout.count("\n") == 1
