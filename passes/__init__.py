@@ -8,6 +8,7 @@ from passes.base import Pass, PassResult, get, register, registry
 from passes.batchnorm import FoldBatchNorm
 from passes.constants import FoldConstants
 from passes.errors import ModelError, PassError, UserError
+from passes.fold import FoldSkips
 from passes.gate import GateSkips
 from passes.half import HalfWeights
 from passes.inline import InlineFunctions
@@ -18,6 +19,7 @@ from passes.skips import Skip, find_skips, gates
 __all__ = [
     "FoldBatchNorm",
     "FoldConstants",
+    "FoldSkips",
     "GateSkips",
     "HalfWeights",
     "InlineFunctions",

@@ -1,0 +1,32 @@
+"""Integer execution of a dataflow in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hls_backend.dataflow import Dataflow
+
+
+def run(dataflow: Dataflow, images: np.ndarray, keep: bool = False) -> dict[str, np.ndarray]:
+    """Run ``images`` through every layer.
+
+    Args:
+        dataflow: with one input stream.
+        images: integers [N, rows, columns, channels] of the input stream's type.
+        keep: whether to return every stream, not only the outputs.
+
+    Returns:
+        By the stream's name, integers [N, rows, columns, channels].
+    """
+    (first,) = dataflow.inputs
+    values = {first.name: images.reshape(-1, *first.shape)}
+    left = {s.name for s in dataflow.outputs}
+    found = dict(values) if keep else {n: v for n, v in values.items() if n in left}
+    for layer in dataflow.layers:
+        streams = dataflow.inputs_of(layer)
+        arrays = [values.pop(s.name).reshape(-1, *p.shape) for s, p in zip(streams, layer.inputs, strict=True)]
+        for stream, array in zip(dataflow.outputs_of(layer), layer.execute(*arrays), strict=True):
+            values[stream.name] = array
+            if keep or stream.name in left:
+                found[stream.name] = array
+    return found

@@ -1,0 +1,87 @@
+"""ChannelwiseOp: an integer constant for each channel, added or multiplied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from hls_backend.dataflow import Flavour, Folding, Layer, Port
+from hls_backend.datatypes import IntegerType, least
+from hls_backend.layers.common import by_pe, storage
+from hls_backend.resources import Resources, counter, product, rom
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelwiseOp(Layer):
+    """``x + parameter`` or ``x * parameter``, for ``pe`` channels a cycle: the classifier's bias, a change of sign.
+
+    Attributes:
+        pixels: rows and columns.
+        function: which of the two.
+        parameters: int64, one a channel.
+        input_type, output_type: of x and of the result.
+    """
+
+    pixels: tuple[int, int]
+    function: Literal["add", "mul"]
+    parameters: np.ndarray
+    input_type: IntegerType
+    output_type: IntegerType
+
+    op: ClassVar[str] = "ChannelwiseOp"
+
+    @property
+    def channels(self) -> int:
+        return len(self.parameters)
+
+    @property
+    def parameter_type(self) -> IntegerType:
+        return least(int(self.parameters.min()), int(self.parameters.max()))
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        return (Port((*self.pixels, self.channels), self.input_type, self.folding.pe),)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        return (Port((*self.pixels, self.channels), self.output_type, self.folding.pe),)
+
+    def execute(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x = arrays[0].astype(np.int64)
+        result = x + self.parameters if self.function == "add" else x * self.parameters
+        return (result.astype(storage(self.output_type)),)
+
+    @property
+    def cycles(self) -> int:
+        return self.inputs[0].transfers
+
+    @property
+    def finn_cycles(self) -> int:
+        return self.cycles
+
+    def foldings(self) -> list[Folding]:
+        return by_pe(self.channels)
+
+    def resources(self) -> Resources:
+        """An adder or a multiplier for each PE, and the parameters' memory."""
+        pe, bits = self.folding.pe, int(self.parameter_type.bitwidth())
+        x = int(self.input_type.bitwidth())
+        each = int(self.output_type.bitwidth()) if self.function == "add" else product(bits, x)
+        folds = self.channels // pe
+        return Resources(pe * each + counter(folds)) + rom(folds, pe * bits)
+
+    def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
+        return {
+            "Func": self.function,
+            "PE": self.folding.pe,
+            "NumChannels": self.channels,
+            "inputDataType": self.input_type.name,
+            "paramDataType": self.parameter_type.name,
+            "outputDataType": self.output_type.name,
+            "numInputVectors": [1] if self.pixels == (1, 1) else [1, *self.pixels],
+        }
+
+    def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
+        return {"parameters": (self.parameters.astype(np.float32), self.parameter_type)}

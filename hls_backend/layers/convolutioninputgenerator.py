@@ -1,0 +1,112 @@
+"""ConvolutionInputGenerator: an image in, its sliding windows out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hls_backend.dataflow import Flavour, Folding, Layer, Port
+from hls_backend.datatypes import IntegerType
+from hls_backend.layers.common import by_simd
+from hls_backend.resources import Resources, buffer, counter
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionInputGenerator(Layer):
+    """The window of each output pixel: kernel rows, kernel columns, channels.
+
+    For a depthwise layer the stream brings ``simd`` channels for each kernel position in turn, then the next ones;
+    `execute` gives its array in kernel, channel order all the same.
+
+    Attributes:
+        image: rows and columns, padded already.
+        channels: of the image; ``simd`` of them pass at once.
+        type: of the integers.
+        kernel, stride: rows, columns.
+        depthwise: whether the consumer works channel by channel.
+    """
+
+    image: tuple[int, int]
+    channels: int
+    type: IntegerType
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    depthwise: bool = False
+
+    op: ClassVar[str] = "ConvolutionInputGenerator"
+
+    def __post_init__(self) -> None:
+        if any(k > n for k, n in zip(self.kernel, self.image, strict=True)):
+            raise ValueError(f"{self.name}: a {self.kernel} window does not fit in an image of {self.image}")
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """Rows and columns of output pixels."""
+        rows, columns = ((n - k) // s + 1 for n, k, s in zip(self.image, self.kernel, self.stride, strict=True))
+        return rows, columns
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        return (Port((*self.image, self.channels), self.type, self.folding.simd),)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        size = self.kernel[0] * self.kernel[1] * self.channels
+        interleave = self.folding.simd if self.depthwise else 0
+        return (Port((*self.windows, size), self.type, self.folding.simd, interleave),)
+
+    def execute(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        found = np.lib.stride_tricks.sliding_window_view(arrays[0], self.kernel, axis=(1, 2))
+        found = found[:, :: self.stride[0], :: self.stride[1]].transpose(0, 1, 2, 4, 5, 3)
+        return (found.reshape(len(found), *self.outputs[0].shape),)
+
+    @property
+    def cycles(self) -> int:
+        """The more of reads and writes, which overlap."""
+        return max(self.inputs[0].transfers, self.outputs[0].transfers)
+
+    @property
+    def finn_cycles(self) -> int:
+        """As ``convolutioninputgenerator_rtl.py`` of FINN has it, its parallel form for 1x1 kernels included."""
+        folds = self.channels // self.folding.simd
+        (rows, columns), (out_rows, out_columns) = self.image, self.windows
+        (k_rows, k_columns), (s_rows, s_columns) = self.kernel, self.stride
+        if self.kernel == (1, 1):
+            return self.inputs[0].transfers + 2
+        if 1 in self.image:
+            length, kernel, step = out_columns * out_rows, k_columns * k_rows, s_columns if rows == 1 else s_rows
+            writes = length * kernel * folds + 2
+            return writes + (folds * (kernel - 1) * (step - 1) - (kernel - 1) if self.depthwise else 0)
+        fill = ((k_rows - 1) * columns + k_columns) * folds
+        a_row = max(out_columns * k_columns * k_rows * folds, s_columns * columns * folds)
+        if self.depthwise:
+            a_row += out_columns * (s_columns - 1) * (folds - 1)
+        last = (s_rows - 1) * columns * folds if self.depthwise else 0
+        return fill + out_rows * a_row + last
+
+    def foldings(self) -> list[Folding]:
+        return by_simd(self.channels)
+
+    def resources(self) -> Resources:
+        """A buffer of kernel - 1 rows and a kernel's width, and the counters of its read and write addresses."""
+        folds = self.channels // self.folding.simd
+        depth = ((self.kernel[0] - 1) * self.image[1] + self.kernel[1]) * folds
+        places = (*self.image, *self.windows, *self.kernel, folds)
+        return buffer(depth, self.inputs[0].width) + Resources(sum(map(counter, places)) + 2 * counter(depth))
+
+    def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
+        return {
+            "ConvKernelDim": list(self.kernel),
+            "IFMChannels": self.channels,
+            "IFMDim": list(self.image),
+            "OFMDim": list(self.windows),
+            "SIMD": self.folding.simd,
+            "Stride": list(self.stride),
+            "Dilation": [1, 1],
+            "inputDataType": self.type.name,
+            "outputDataType": self.type.name,
+            "depthwise": int(self.depthwise),
+            "is1D": int(1 in self.image),
+        }

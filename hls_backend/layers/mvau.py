@@ -1,0 +1,106 @@
+"""MVAU: a matrix times each pixel's vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log2
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hls_backend.dataflow import Flavour, Folding, Layer, Port
+from hls_backend.datatypes import IntegerType
+from hls_backend.layers.common import divisors, exact_float, storage
+from hls_backend.resources import Resources, adder_tree, counter, product, rom
+
+
+@dataclass(frozen=True, eq=False)
+class MVAU(Layer):
+    """``weights @ x`` for the vector x of each pixel, accumulated over ``simd`` products a cycle in ``pe`` rows.
+
+    FINN's unit can apply thresholds as well; here they are a layer of their own, as in FINN's RTL.
+
+    Attributes:
+        pixels: rows and columns.
+        weights: int [outputs MH, inputs MW]; inputs in the order kernel rows, kernel columns, channels.
+        weight_type: of the weights.
+        input_type: of x.
+        output_type: of the accumulators: none of them, nor a partial sum, can leave it.
+    """
+
+    pixels: tuple[int, int]
+    weights: np.ndarray
+    weight_type: IntegerType
+    input_type: IntegerType
+    output_type: IntegerType
+
+    op: ClassVar[str] = "MVAU"
+
+    @property
+    def mh(self) -> int:
+        """Rows of the matrix: outputs."""
+        return int(self.weights.shape[0])
+
+    @property
+    def mw(self) -> int:
+        """Columns of the matrix: inputs."""
+        return int(self.weights.shape[1])
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        return (Port((*self.pixels, self.mw), self.input_type, self.folding.simd),)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        return (Port((*self.pixels, self.mh), self.output_type, self.folding.pe),)
+
+    def execute(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        largest = max(abs(int(self.input_type.min())), abs(int(self.input_type.max())))
+        number = exact_float(largest * int(np.abs(self.weights).sum(axis=1, dtype=np.int64).max()))
+        x = arrays[0].reshape(-1, self.mw).astype(number)
+        sums = x @ self.weights.T.astype(number)
+        return (sums.astype(storage(self.output_type)).reshape(-1, *self.outputs[0].shape),)
+
+    @property
+    def cycles(self) -> int:
+        """Multiplications by those done at once."""
+        return self.inputs[0].transfers * (self.mh // self.folding.pe)
+
+    @property
+    def finn_cycles(self) -> int:
+        return self.cycles
+
+    def foldings(self) -> list[Folding]:
+        return [Folding(pe, simd) for pe in divisors(self.mh) for simd in divisors(self.mw)]
+
+    def resources(self) -> Resources:
+        """For each PE the products, their adder tree and an accumulator; the weights' memory; the input's buffer."""
+        pe, simd = self.folding.pe, self.folding.simd
+        weight, x = int(self.weight_type.bitwidth()), int(self.input_type.bitwidth())
+        each = x + 1 if weight == 1 else weight + x
+        rows, columns = self.mh // pe, self.mw // simd
+        accumulator = int(self.output_type.bitwidth())
+        logic = pe * (simd * product(weight, x) + adder_tree(simd, each) + accumulator)
+        held = Resources(simd * x * ceil(columns / 64)) if rows > 1 else Resources()
+        control = Resources(counter(rows) + counter(columns) + 2 * ceil(log2(rows * columns + 1)))
+        return Resources(logic) + rom(rows * columns, pe * simd * weight) + held + control
+
+    def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
+        vectors = [1] if self.pixels == (1, 1) else [1, *self.pixels]
+        return {
+            "PE": self.folding.pe,
+            "SIMD": self.folding.simd,
+            "MW": self.mw,
+            "MH": self.mh,
+            "inputDataType": self.input_type.name,
+            "weightDataType": self.weight_type.name,
+            "outputDataType": self.output_type.name,
+            "accDataType": self.output_type.name,
+            "noActivation": 1,
+            "ActVal": 0,
+            "binaryXnorMode": 0,
+            "numInputVectors": vectors,
+        }
+
+    def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
+        return {"weights": (self.weights.T.astype(np.float32), self.weight_type)}

@@ -1,0 +1,74 @@
+"""StreamingDataWidthConverter: more, or fewer, integers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
+from hls_backend.datatypes import IntegerType
+from hls_backend.resources import Resources, counter
+
+
+@dataclass(frozen=True, eq=False)
+class StreamingDataWidthConverter(Layer):
+    """The same integers, ``lanes_in`` at once coming and ``lanes_out`` going; one is a multiple of the other.
+
+    Attributes:
+        shape: rows, columns, channels.
+        type: of the integers.
+        lanes_in, lanes_out: integers at once.
+        interleave: of the stream (see `Port`).
+    """
+
+    shape: Shape
+    type: IntegerType
+    lanes_in: int
+    lanes_out: int
+    interleave: int = 0
+
+    op: ClassVar[str] = "StreamingDataWidthConverter"
+
+    def __post_init__(self) -> None:
+        if max(self.lanes_in, self.lanes_out) % min(self.lanes_in, self.lanes_out):
+            raise ValueError(f"{self.name}: {self.lanes_in} and {self.lanes_out} lanes are no multiples")
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        return (Port(self.shape, self.type, self.lanes_in, self.interleave),)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        return (Port(self.shape, self.type, self.lanes_out, self.interleave),)
+
+    def execute(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return arrays
+
+    @property
+    def cycles(self) -> int:
+        return max(self.inputs[0].transfers, self.outputs[0].transfers)
+
+    @property
+    def finn_cycles(self) -> int:
+        """FINN estimates none."""
+        return 0
+
+    def foldings(self) -> list[Folding]:
+        return [Folding()]
+
+    def resources(self) -> Resources:
+        """A shift register as wide as the wider side, which fills its LUTs' flip-flops, and a counter."""
+        wide, narrow = max(self.lanes_in, self.lanes_out), min(self.lanes_in, self.lanes_out)
+        return Resources(wide * int(self.type.bitwidth()) + counter(wide // narrow) + 4)
+
+    def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
+        shape = [1, self.shape[2]] if self.shape[:2] == (1, 1) else [1, *self.shape]
+        return {
+            "inShape": shape,
+            "outShape": shape,
+            "inWidth": self.inputs[0].width,
+            "outWidth": self.outputs[0].width,
+            "dataType": self.type.name,
+        }

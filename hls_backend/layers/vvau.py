@@ -1,0 +1,100 @@
+"""VVAU: a kernel of its own for each channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hls_backend.dataflow import Flavour, Folding, Layer, Port
+from hls_backend.datatypes import IntegerType
+from hls_backend.layers.common import divisors, exact_float, storage
+from hls_backend.resources import Resources, adder_tree, counter, product, rom
+
+
+@dataclass(frozen=True, eq=False)
+class VVAU(Layer):
+    """The depthwise convolution of each pixel's window: channel c of the output is ``weights[c] . window[:, :, c]``.
+
+    ``pe`` channels times ``simd`` kernel positions a cycle.
+
+    Attributes:
+        pixels: rows and columns of the output.
+        weights: int [channels, kernel rows, kernel columns].
+        weight_type: of the weights.
+        input_type: of the window.
+        output_type: of the accumulators: none of them, nor a partial sum, can leave it.
+    """
+
+    pixels: tuple[int, int]
+    weights: np.ndarray
+    weight_type: IntegerType
+    input_type: IntegerType
+    output_type: IntegerType
+
+    op: ClassVar[str] = "VVAU"
+
+    @property
+    def channels(self) -> int:
+        return int(self.weights.shape[0])
+
+    @property
+    def kernel_size(self) -> int:
+        return int(self.weights[0].size)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        pe, simd = self.folding.pe, self.folding.simd
+        return (Port((*self.pixels, self.kernel_size * self.channels), self.input_type, pe * simd, interleave=pe),)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        return (Port((*self.pixels, self.channels), self.output_type, self.folding.pe),)
+
+    def execute(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        kernels = self.weights.reshape(self.channels, -1)
+        largest = max(abs(int(self.input_type.min())), abs(int(self.input_type.max())))
+        number = exact_float(largest * int(np.abs(kernels).sum(axis=1, dtype=np.int64).max()))
+        windows = arrays[0].reshape(-1, *self.pixels, self.kernel_size, self.channels).astype(number)
+        sums = np.einsum("nhwkc,ck->nhwc", windows, kernels.astype(number))
+        return (sums.astype(storage(self.output_type)),)
+
+    @property
+    def cycles(self) -> int:
+        """Multiplications by those done at once."""
+        return self.inputs[0].transfers
+
+    @property
+    def finn_cycles(self) -> int:
+        return self.cycles
+
+    def foldings(self) -> list[Folding]:
+        return [Folding(pe, simd) for pe in divisors(self.channels) for simd in divisors(self.kernel_size)]
+
+    def resources(self) -> Resources:
+        """For each PE the products, their adder tree and an accumulator; the weights' memory."""
+        pe, simd = self.folding.pe, self.folding.simd
+        weight, x = int(self.weight_type.bitwidth()), int(self.input_type.bitwidth())
+        each = x + 1 if weight == 1 else weight + x
+        folds, columns = self.channels // pe, self.kernel_size // simd
+        logic = pe * (simd * product(weight, x) + adder_tree(simd, each) + int(self.output_type.bitwidth()))
+        return Resources(logic + counter(folds) + counter(columns)) + rom(folds * columns, pe * simd * weight)
+
+    def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
+        return {
+            "PE": self.folding.pe,
+            "SIMD": self.folding.simd,
+            "Dim": list(self.pixels),
+            "Channels": self.channels,
+            "Kernel": list(self.weights.shape[1:]),
+            "inputDataType": self.input_type.name,
+            "weightDataType": self.weight_type.name,
+            "outputDataType": self.output_type.name,
+            "accDataType": self.output_type.name,
+            "noActivation": 1,
+            "ActVal": 0,
+        }
+
+    def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
+        return {"weights": (self.weights[:, None].astype(np.float32), self.weight_type)}

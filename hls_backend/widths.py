@@ -1,0 +1,43 @@
+"""Width converters where a stream's two ends take different numbers of integers at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from math import gcd
+
+from hls_backend.dataflow import Dataflow, End, Layer, Stream
+from hls_backend.layers import StreamingDataWidthConverter
+
+
+def insert_width_converters(dataflow: Dataflow) -> Dataflow:
+    """The same dataflow with a StreamingDataWidthConverter, or two, in each stream whose ends' lanes differ.
+
+    Two, by way of their least common multiple, where neither is a multiple of the other. The converter takes the
+    place of the stream in front of it and is called after it; the stream behind keeps tensor and depth.
+    """
+    layers: list[Layer] = []
+    streams = list(dataflow.streams)
+    for layer in dataflow.layers:
+        for port, stream in zip(layer.inputs, dataflow.inputs_of(layer), strict=True):
+            source = dataflow.source_port(stream)
+            if source is None or source.lanes == port.lanes:
+                continue
+            common = source.lanes * port.lanes // gcd(source.lanes, port.lanes)
+            steps = [source.lanes, port.lanes]
+            if common not in steps:
+                steps.insert(1, common)
+            streams.remove(stream)
+            before: End | None = stream.source
+            for number, (lanes_in, lanes_out) in enumerate(pairwise(steps)):
+                name = f"{stream.name}_dwc{number or ''}"
+                layers.append(
+                    StreamingDataWidthConverter(name, source.shape, stream.type, lanes_in, lanes_out, source.interleave)
+                )
+                streams.append(
+                    Stream(f"{name}_in", stream.shape, stream.type, before, End(name), 2, "", stream.scale, stream.bias)
+                )
+                before = End(name)
+            streams.append(replace(stream, source=before))
+        layers.append(layer)
+    return replace(dataflow, layers=tuple(layers), streams=tuple(streams))
