@@ -6,6 +6,7 @@ trained = train(model, load("cifar10"), TrainOptions(epochs=10), folder=Path("ru
 """
 
 from graphops.training.options import TrainOptions
-from graphops.training.trainer import Progress, Trained, train
+from graphops.training.progress import Progress, Trained
+from graphops.training.trainer import train
 
 __all__ = ["Progress", "TrainOptions", "Trained", "train"]

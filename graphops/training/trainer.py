@@ -1,13 +1,12 @@
 """Fine-tuning a graph on a data set: ``train`` takes a model and gives it back with trained values.
 
-The randomness of a step comes from (seed, epoch, step) alone and the state between two steps is parameters, running
+The randomness of a step comes from (seed, step) alone and the state between two steps is parameters, running
 statistics and optimizer slots, so a run that is stopped anywhere and started again on the same folder ends, bit for
 bit, where an uninterrupted run ends (with the same number of workers on the same kind of processor).
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -19,82 +18,27 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from graphops.data import DataSet, Split
+from graphops.data import DataSet
 from graphops.data.feed import METADATA_KEY, Feed
-from graphops.training import augment, optimizers, schedules
+from graphops.evaluate import evaluate
+from graphops.training import augment, optimizers, runtime, schedules
+from graphops.training.batches import Batches
 from graphops.training.checkpoint import Checkpoint, Checkpoints
 from graphops.training.engine import Engine, StepResult, usable_cores
+from graphops.training.identity import identity, refuse_other
 from graphops.training.interrupt import DeferredInterrupt
-from graphops.training.loss import LABELS, TEACHER, Loss, add_loss
+from graphops.training.loss import LABELS, TEACHER, Loss, LossGraph, add_loss
 from graphops.training.metrics import Metrics
 from graphops.training.options import TrainOptions
 from graphops.training.prepare import Prepared, prepare, probe
+from graphops.training.progress import Progress, Trained
 from graphops.training.teacher import Teacher
 from passes.errors import UserError
 
 # A loss this many times the first one, or chance level if that is higher, is divergence.
 DIVERGED = 20.0
 
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is, after each step.
-
-    Attributes:
-        step, steps: steps done, steps in all.
-        epoch, epochs: the same in passes over the training images; fractions.
-        loss, accuracy: mean over the epoch so far, on training images; accuracy from 0 to 1.
-        images_per_second: since this process began; 0 at first.
-        seconds_left: estimate for the rest, evaluations left out.
-        lr: learning rate of the last step.
-        gates: value of each skip gate, from the input side.
-        test_accuracy: of the last evaluation, from 0 to 1, if there was one.
-        note: a sentence for the person, if there is one to say.
-    """
-
-    step: int
-    steps: int
-    epoch: float
-    epochs: float
-    loss: float = math.nan
-    accuracy: float = math.nan
-    images_per_second: float = 0.0
-    seconds_left: float = math.nan
-    lr: float = 0.0
-    gates: tuple[float, ...] = ()
-    test_accuracy: float | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training gives back.
-
-    Attributes:
-        model: the model that was given, with trained values in its initialisers.
-        history: one record an epoch: epoch, step, loss, accuracy (both on training images as they were seen),
-            test_accuracy (None where it was not evaluated), lr, gates, seconds since the start.
-        notes: one sentence for each thing that a person should know.
-    """
-
-    model: onnx.ModelProto
-    history: list[dict[str, Any]]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass
-class _State:
-    """What a checkpoint holds besides the flat buffers."""
-
-    step: int = 0
-    seconds: float = 0.0
-    loss_sum: float = 0.0  # over the steps of this epoch
-    right: int = 0  # images of this epoch that were classified correctly
-    counted: int = 0  # steps of this epoch
-    level: float = math.nan  # moving mean of the loss
-    first_loss: float = math.nan
-    test_accuracy: float | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
+Shapes = dict[str, tuple[int, ...]]
 
 
 def train(
@@ -122,11 +66,27 @@ def train(
             full, or the loss diverges.
         KeyboardInterrupt: on Ctrl-C, after a checkpoint was saved.
     """
+    runtime.native()  # a broken install is said before anything else
     run = _Run(model, dataset, options or TrainOptions(), teacher, Path(folder) if folder else None, progress)
     try:
         return run.finish()
     finally:
         run.close()
+
+
+@dataclass
+class _State:
+    """What a checkpoint holds besides the flat buffers."""
+
+    step: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0  # over the steps of this epoch
+    right: int = 0  # images of this epoch that were classified correctly
+    counted: int = 0  # steps of this epoch
+    level: float = math.nan  # moving mean of the loss
+    first_loss: float = math.nan
+    test_accuracy: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 class _Run:
@@ -141,79 +101,63 @@ class _Run:
         folder: Path | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        if options.features and teacher is None:
-            raise UserError("`features` are distilled from a teacher, and there is none; give one.")
-        self.options, self.dataset, self.split, self.progress = options, dataset, dataset.train, progress
+        self.options, self.dataset, self.progress, self.state = options, dataset, progress, _State()
         self.feed = Feed(model, dataset, options.normalisation)
         self.prepared, shapes = _checked(model, self.feed, dataset, options)
-        classes = shapes[self.prepared.logits][0]
-        self.notes = list(self.prepared.notes)
-        self.state = _State()
-
-        self.batch = min(options.batch, len(self.split))
-        self.epoch_steps = len(self.split) // self.batch
-        self.steps = options.steps or max(1, round(options.epochs * self.epoch_steps))
-        height, width = self.split.images.shape[2:]
-        self.augment = augment.kind(options, dataset.name, height, width)
+        augmentation = augment.kind(options, dataset.name, *dataset.image_shape[1:])
+        self.batches = Batches(dataset.train, options.batch, options.seed, augmentation, options.crop)
+        self.steps = options.steps or max(1, round(options.epochs * self.batches.epoch_steps))
 
         self.checkpoints = Checkpoints(folder) if folder else None
         saved = self.checkpoints.load() if self.checkpoints else None
-        self.workers = options.workers or (saved.header["identity"]["workers"] if saved else usable_cores())
-        self.identity = self._identity(model, teacher) if folder else {}
+        workers = options.workers or (saved.header["identity"]["workers"] if saved else usable_cores())
+        if folder:
+            named = self.feed.normalisation.name
+            self.identity = identity(model, teacher, dataset.train, named, workers, options)
         if saved:
-            self._refuse_other(saved)
-        if self.checkpoints:
-            self.notes += self.checkpoints.damaged
+            refuse_other(saved, self.identity)
+        self.notes = [*self.prepared.notes, *(self.checkpoints.damaged if self.checkpoints else [])]
 
-        loss = Loss(
-            options.distill_weight if teacher is not None else 0.0,
-            options.distill,
-            options.temperature,
-            options.features,
-            options.feature_weight,
-        )
-        graph = add_loss(self.prepared.model, self.prepared.logits, loss)
+        graph = self._loss(teacher is not None)
         self.teacher = (
-            Teacher(teacher, dataset, self.feed.normalisation, graph.wanted, self.prepared.logits, self.workers)
+            Teacher(teacher, dataset, self.feed.normalisation, graph.wanted, self.prepared.logits, workers)
             if teacher is not None and graph.wanted
             else None
         )
-        feeds = {
-            n: (a.dtype, a.shape[1:]) for n, a in self._inputs(self.split.images[:2], self.split.labels[:2]).items()
-        }
-        _check_teacher(feeds, shapes)
-        self.engine = Engine(graph, self.prepared.logits, self.prepared.roles, feeds, classes, self.batch, self.workers)
+        example = self._inputs(dataset.train.images[:2], dataset.train.labels[:2])
+        feeds = {name: (array.dtype, array.shape[1:]) for name, array in example.items()}
+        _check_teacher({name: tail for name, (_, tail) in feeds.items()}, shapes)
+        logits = self.prepared.logits
+        self.classes = shapes[logits][0]
+        self.engine = Engine(graph, logits, self.prepared.roles, feeds, self.classes, self.batches.size, workers)
         self.gates_before = {n: v.copy() for n, v in self.engine.gates.items()}
         self.optimizer = optimizers.make(options, self.engine.layout.size)
         if saved:
             self._restore(saved)
         self.metrics = Metrics(folder, saved.header["metrics"] if saved else 0)
-        self._chance = math.log(classes)
-        self._order: tuple[int, NDArray] = (-1, np.empty(0))
 
     def finish(self) -> Trained:
         """Train to the end."""
-        begun = time.monotonic()
-        seconds_before, steps_before, saved_at = self.state.seconds, self.state.step, begun
         for note in self.notes:
-            self._report(0.0, note=note)
-        whole = True  # whether the state is that between two steps
+            self._report(0.0, note)
+        begun = saved_at = time.monotonic()
+        seconds_before, steps_before = self.state.seconds, self.state.step
+        whole = True  # whether the state is one between two steps
         with DeferredInterrupt() as interrupt:
             try:
                 while self.state.step < self.steps:
                     whole = False
                     self._step()
-                    now = time.monotonic()
-                    self.state.seconds = seconds_before + now - begun
-                    at_end = self.state.step % self.epoch_steps == 0 or self.state.step == self.steps
+                    self.state.seconds = seconds_before + time.monotonic() - begun
+                    at_end = self.state.step % self.batches.epoch_steps == 0 or self.state.step == self.steps
                     if at_end:
                         self._end_epoch()
-                        self.state.seconds = seconds_before + time.monotonic() - begun
                     whole = True
+                    now = time.monotonic()
                     if at_end or self._due(now - saved_at):
                         self._save()
-                        saved_at = time.monotonic()
-                    self._report((self.state.step - steps_before) * self.batch / max(1e-9, now - begun))
+                        saved_at = now
+                    self._report((self.state.step - steps_before) * self.batches.size / max(1e-9, now - begun))
                     interrupt.check()
             except KeyboardInterrupt:
                 if whole:
@@ -223,21 +167,32 @@ class _Run:
 
     def close(self) -> None:
         """Let threads and files go."""
-        for name in ("engine", "metrics"):
-            if hasattr(self, name):
-                getattr(self, name).close()
+        self.engine.close()
+        self.metrics.close()
+
+    def _loss(self, taught: bool) -> LossGraph:
+        options = self.options
+        if options.features and not taught:
+            raise UserError("`features` are distilled from a teacher, and there is none; give one.")
+        weight = options.distill_weight if taught else 0.0
+        loss = Loss(weight, options.distill, options.temperature, options.features, options.feature_weight)
+        return add_loss(self.prepared.model, self.prepared.logits, loss)
+
+    def _inputs(self, images: NDArray, labels: NDArray) -> dict[str, NDArray]:
+        inputs = {self.prepared.input: self.feed(images), LABELS: labels}
+        return inputs | self.teacher(images) if self.teacher else inputs
 
     def _step(self) -> None:
-        state = self.state
-        epoch, position = divmod(state.step, self.epoch_steps)
-        images, labels = self._batch(epoch, position)
-        lr = schedules.learning_rate(self.options, state.step, self.steps)
-        for name, factor in zip(self.engine.gates, self._gates(), strict=True):
-            self.engine.gates[name][...] = self.gates_before[name] * np.float32(factor)
-        result = self.engine.step(self._inputs(images, labels))
-        norm = optimizers.clip(result.gradient, self.options.clip_norm)
+        options, state, engine = self.options, self.state, self.engine
+        images, labels = self.batches.take(state.step)
+        lr = schedules.learning_rate(options, state.step, self.steps)
+        factors = schedules.gate_values(options, state.step, self.steps, len(engine.gates))
+        for name, factor in zip(engine.gates, factors, strict=True):
+            engine.gates[name][...] = self.gates_before[name] * np.float32(factor)
+        result = engine.step(self._inputs(images, labels))
+        norm = optimizers.clip(result.gradient, options.clip_norm)
         self._refuse_divergence(result, norm, lr)
-        self.optimizer.update(self.engine.parameters, result.gradient, lr, state.step)
+        self.optimizer.update(engine.parameters, result.gradient, lr, state.step)
 
         right = int((result.logits.argmax(1) == labels).sum())
         state.step += 1
@@ -245,61 +200,46 @@ class _Run:
         state.right += right
         state.counted += 1
         record: dict[str, Any] = {"kind": "step", "step": state.step, **result.terms}
-        record |= {"accuracy": right / self.batch, "lr": lr, "gradient_norm": norm}
-        if self.engine.gates:
-            record["gates"] = self._gate_values()
+        record |= {"accuracy": right / len(labels), "lr": lr, "gradient_norm": norm}
+        if engine.gates:
+            record["gates"] = self._gates()
         self.metrics.write(record)
 
-    def _batch(self, epoch: int, position: int) -> tuple[NDArray, NDArray]:
-        seed = self.options.seed
-        if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([seed, 0, epoch]).permutation(len(self.split)))
-        chosen = self._order[1][position * self.batch : (position + 1) * self.batch]
-        generator = np.random.default_rng([seed, 1, epoch, position])
-        images = augment.augment(self.split.images[chosen], self.augment, self.options.crop, generator)
-        return images, self.split.labels[chosen]
-
-    def _inputs(self, images: NDArray, labels: NDArray) -> dict[str, NDArray]:
-        inputs = {self.prepared.input: self.feed(images), LABELS: labels}
-        return inputs | self.teacher(images) if self.teacher else inputs
-
-    def _gates(self) -> list[float]:
-        return schedules.gate_values(self.options, self.state.step, self.steps, len(self.engine.gates))
-
-    def _gate_values(self) -> list[float]:
-        return [float(v.reshape(-1)[0]) for v in self.engine.gates.values()]
-
     def _end_epoch(self) -> None:
-        state, every = self.state, self.options.evaluate_every
-        epoch = state.step / self.epoch_steps
-        last = state.step == self.steps
-        tested = bool(every) and (last or round(epoch) % every == 0)
+        state, options = self.state, self.options
+        epoch, last = state.step / self.batches.epoch_steps, state.step == self.steps
+        tested = options.evaluate_every > 0 and (last or round(epoch) % options.evaluate_every == 0)
         if tested:
-            from graphops.evaluate import evaluate
-
             state.test_accuracy = evaluate(
                 self.prepared.runnable(self.engine.values()),
                 self.dataset,
-                limit=self.options.evaluate_limit,
-                normalisation=self.options.normalisation,
+                limit=options.evaluate_limit,
+                normalisation=options.normalisation,
             ).accuracy
-        record: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "step": state.step}
-        record |= {"loss": state.loss_sum / state.counted, "accuracy": state.right / (state.counted * self.batch)}
-        record |= {"test_accuracy": state.test_accuracy if tested else None}
-        record |= {"lr": schedules.learning_rate(self.options, state.step - 1, self.steps)}
-        record |= {"gates": self._gate_values(), "seconds": round(state.seconds, 3)}
-        state.history.append({k: v for k, v in record.items() if k != "kind"})
-        self.metrics.write(record)
+        record = {
+            "epoch": epoch,
+            "step": state.step,
+            "loss": state.loss_sum / state.counted,
+            "accuracy": state.right / (state.counted * self.batches.size),
+            "test_accuracy": state.test_accuracy if tested else None,
+            "lr": schedules.learning_rate(options, state.step - 1, self.steps),
+            "gates": self._gates(),
+            "seconds": round(state.seconds, 3),
+        }
+        state.history.append(record)
+        self.metrics.write({"kind": "epoch", **record})
         if not last:
             state.loss_sum, state.right, state.counted = 0.0, 0, 0
+
+    def _gates(self) -> list[float]:
+        return [float(v.reshape(-1)[0]) for v in self.engine.gates.values()]
 
     def _model(self) -> onnx.ModelProto:
         """The person's graph with the present values; it names its normalisation if the options did."""
         model = self.prepared.with_values(self.engine.values())
         if self.options.normalisation is not None:
-            onnx.helper.set_model_props(
-                model, {p.key: p.value for p in model.metadata_props} | {METADATA_KEY: self.feed.normalisation.name}
-            )
+            kept = {p.key: p.value for p in model.metadata_props}
+            onnx.helper.set_model_props(model, kept | {METADATA_KEY: self.feed.normalisation.name})
         return model
 
     def _refuse_divergence(self, result: StepResult, norm: float, lr: float) -> None:
@@ -307,7 +247,7 @@ class _Run:
         if math.isnan(state.first_loss):
             state.first_loss = state.level = loss
         state.level = 0.9 * state.level + 0.1 * loss
-        limit = DIVERGED * max(state.first_loss, self._chance)
+        limit = DIVERGED * max(state.first_loss, math.log(self.classes))
         if math.isfinite(loss) and math.isfinite(norm) and state.level <= limit:
             return
         last = self.checkpoints.last if self.checkpoints else None
@@ -318,77 +258,53 @@ class _Run:
         )
 
     def _due(self, seconds: float) -> bool:
-        options = self.options
-        by_steps = bool(options.checkpoint_steps) and self.state.step % (options.checkpoint_steps or 1) == 0
-        return by_steps or bool(options.checkpoint_seconds and seconds >= options.checkpoint_seconds)
+        every_steps, every_seconds = self.options.checkpoint_steps, self.options.checkpoint_seconds
+        by_steps = every_steps is not None and self.state.step % every_steps == 0
+        return by_steps or (every_seconds > 0 and seconds >= every_seconds)
+
+    def _buffers(self) -> dict[str, NDArray]:
+        """All arrays of the state, live."""
+        engine = self.engine
+        buffers = {"parameters": engine.parameters, "means": engine.means, "variances": engine.variances}
+        buffers |= {f"gate {n}": v for n, v in engine.gates.items()}
+        return buffers | {f"slot {n}": v for n, v in self.optimizer.slots.items()}
 
     def _save(self) -> None:
-        if self.checkpoints is None:
-            return
-        header = {"identity": self.identity, "state": vars(self.state), "metrics": self.metrics.sync()}
-        engine = self.engine
-        arrays = {"parameters": engine.parameters, "means": engine.means, "variances": engine.variances}
-        arrays |= {f"gate {n}": v for n, v in engine.gates.items()}
-        arrays |= {f"slot {n}": v for n, v in self.optimizer.slots.items()}
-        self.checkpoints.save(self.state.step, header, arrays)
+        if self.checkpoints is not None:
+            header = {"identity": self.identity, "state": vars(self.state), "metrics": self.metrics.sync()}
+            self.checkpoints.save(self.state.step, header, self._buffers())
 
     def _restore(self, saved: Checkpoint) -> None:
-        engine, arrays = self.engine, saved.arrays
-        targets = {"parameters": engine.parameters, "means": engine.means, "variances": engine.variances}
-        targets |= {f"gate {n}": v for n, v in engine.gates.items()}
-        targets |= {f"slot {n}": v for n, v in self.optimizer.slots.items()}
-        for name, target in targets.items():
-            target[...] = arrays[name]
+        for name, buffer in self._buffers().items():
+            buffer[...] = saved.arrays[name]
         self.state = _State(**saved.header["state"])
         self.notes.append(f"Training goes on from step {self.state.step} of {self.steps}, from {saved.path}.")
-
-    def _identity(self, model: onnx.ModelProto, teacher: onnx.ModelProto | None) -> dict[str, Any]:
-        return {
-            "model": _hash(model.SerializeToString(deterministic=True)),
-            "teacher": _hash(teacher.SerializeToString(deterministic=True)) if teacher is not None else None,
-            "data": _data_hash(self.split),
-            "normalisation": self.feed.normalisation.name,
-            **{k: v for k, v in self.options.identity().items() if k != "normalisation"},
-            "workers": self.workers,
-        }
-
-    def _refuse_other(self, saved: Checkpoint) -> None:
-        before = saved.header["identity"]
-        for key in {**before, **self.identity}:
-            old, new = before.get(key), self.identity.get(key)
-            if old != new:
-                change = f"another {key}" if isinstance(new, str) and len(new) == 64 else f"{key}={old!r}, not {new!r}"
-                raise UserError(
-                    f"{saved.path.parent} holds a training with {change}; choose another folder, or remove that one."
-                )
 
     def _report(self, speed: float, note: str | None = None) -> None:
         if self.progress is None:
             return
-        state, last = self.state, self.state.history[-1] if self.state.history else {}
+        state, epoch_steps = self.state, self.batches.epoch_steps
+        last = state.history[-1] if state.history else {}
         done = state.counted > 0
-        left = (self.steps - state.step) * self.batch
         self.progress(
             Progress(
                 step=state.step,
                 steps=self.steps,
-                epoch=state.step / self.epoch_steps,
-                epochs=self.steps / self.epoch_steps,
+                epoch=state.step / epoch_steps,
+                epochs=self.steps / epoch_steps,
                 loss=state.loss_sum / state.counted if done else last.get("loss", math.nan),
-                accuracy=state.right / (state.counted * self.batch) if done else last.get("accuracy", math.nan),
+                accuracy=state.right / (state.counted * self.batches.size) if done else last.get("accuracy", math.nan),
                 images_per_second=speed,
-                seconds_left=left / speed if speed else math.nan,
+                seconds_left=(self.steps - state.step) * self.batches.size / speed if speed else math.nan,
                 lr=schedules.learning_rate(self.options, max(0, state.step - 1), self.steps),
-                gates=tuple(self._gate_values()),
+                gates=tuple(self._gates()),
                 test_accuracy=state.test_accuracy,
                 note=note,
             )
         )
 
 
-def _checked(
-    model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: TrainOptions
-) -> tuple[Prepared, dict[str, tuple[int, ...]]]:
+def _checked(model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: TrainOptions) -> tuple[Prepared, Shapes]:
     """The prepared model and the shapes for one image of its logits and features, after it was run on a few.
 
     Raises:
@@ -406,22 +322,11 @@ def _checked(
     return prepared, shapes
 
 
-def _check_teacher(feeds: dict[str, tuple[Any, tuple[int, ...]]], shapes: dict[str, tuple[int, ...]]) -> None:
-    for tensor, shape in shapes.items():
-        given = feeds.get(TEACHER + tensor, (None, shape))[1]
-        if given != shape:
+def _check_teacher(given: Shapes, wanted: Shapes) -> None:
+    for tensor, shape in wanted.items():
+        found = given.get(TEACHER + tensor, shape)
+        if found != shape:
             raise UserError(
-                f"The teacher's values for {tensor!r} are {list(given)} an image and the model's {list(shape)}; "
+                f"The teacher's values for {tensor!r} are {list(found)} an image and the model's {list(shape)}; "
                 "give a teacher of the same classes and feature sizes."
             )
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _data_hash(split: Split) -> str:
-    digest = hashlib.sha256(repr((split.images.shape, split.images.dtype.str)).encode())
-    digest.update(np.ascontiguousarray(split.images).data)
-    digest.update(np.ascontiguousarray(split.labels).data)
-    return digest.hexdigest()
