@@ -13,10 +13,8 @@ import onnx
 from graphops.data.dataset import DataSet
 from graphops.data.feed import Feed
 from graphops.data.normalisation import Normalisation
+from graphops.inference import reason, session
 from passes.errors import ModelError, UserError
-
-_HIGHEST_IR = 10
-"""The newest IR version that onnxruntime 1.19 reads; what came later are types that it could not run anyway."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +67,14 @@ def evaluate(
             raise UserError(f"Cannot evaluate with {option}={value}; give at least 1.")
     images = dataset.split(split).first(limit)
     feed = Feed(model, dataset, normalisation)
-    session = _session(model)
-    output = _output(session, dataset)
+    running = session(model)
+    output = _output(running, dataset)
     size = feed.batch_size or batch
     predictions = np.empty(len(images), np.int64)
     started = time.perf_counter()
     for first in range(0, len(images), size):
         part = images.images[first : first + size]
-        logits = _run(session, output, feed.input_name, _fill(feed(part), feed.batch_size))
+        logits = _run(running, output, feed.input_name, _fill(feed(part), feed.batch_size))
         if logits.ndim != 2 or logits.shape[0] < len(part) or logits.shape[1] != len(dataset.classes):
             raise _misfit(output, list(logits.shape), dataset)
         predictions[first : first + len(part)] = logits[: len(part)].argmax(axis=1)
@@ -91,32 +89,6 @@ def _fill(tensor: np.ndarray, size: int | None) -> np.ndarray:
     if size is None or len(tensor) == size:
         return tensor
     return np.concatenate([tensor, np.zeros((size - len(tensor), *tensor.shape[1:]), tensor.dtype)])
-
-
-def _session(model: onnx.ModelProto) -> Any:
-    import onnxruntime
-
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise ModelError("The model's weights lie in another file and are not loaded; load the model with its weights.")
-    if model.ir_version > _HIGHEST_IR:
-        newer, model = model, onnx.ModelProto()
-        model.CopyFrom(newer)
-        model.ir_version = _HIGHEST_IR
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong comes as an exception
-    try:
-        content = model.SerializeToString()
-    except Exception as error:
-        raise ModelError(
-            "The model has 2 GB or more and cannot be scored from memory; store its weights smaller."
-        ) from error
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelError(
-            f"onnxruntime {onnxruntime.__version__} cannot load the model ({_reason(error)}); "
-            "convert it to opset 21 or lower and to standard operators."
-        ) from error
 
 
 def _output(session: Any, dataset: DataSet) -> str:
@@ -137,7 +109,7 @@ def _run(session: Any, output: str, name: str, tensor: np.ndarray) -> np.ndarray
         (logits,) = session.run([output], {name: tensor})
     except Exception as error:
         raise ModelError(
-            f"onnxruntime cannot run the model on {len(tensor)} images ({_reason(error)}); "
+            f"onnxruntime cannot run the model on {len(tensor)} images ({reason(error)}); "
             "check its shapes, or make the batch dimension symbolic or right."
         ) from error
     return np.asarray(logits)
@@ -149,9 +121,3 @@ def _misfit(output: str, shape: list[int | str | None], dataset: DataSet) -> Use
         f"The model's output {output!r} is {sizes} and {dataset.name} has {len(dataset.classes)} classes; "
         "choose a data set or a model that fits."
     )
-
-
-def _reason(error: Exception) -> str:
-    """The sentence in onnxruntime's message, without its code numbers."""
-    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line.rsplit(" : ", 1)[-1].strip().rstrip(".")

@@ -6,7 +6,9 @@ import dataclasses
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from graphops.cli.common import Json, emit
 from graphops.options import Option, options, summary
@@ -18,17 +20,14 @@ def list_passes(json: Json = False) -> None:
     payload = {"passes": [_described(cls) for cls in registry.values()]}
 
     def show(screen: Console) -> None:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        table.add_column("pass", no_wrap=True)
-        table.add_column("exact")
-        table.add_column("does; options", overflow="fold")
         for entry in payload["passes"]:
-            table.add_row(entry["name"], "yes" if entry["exact"] else "no", entry["summary"])
+            screen.print(f"[bold]{entry['name']}[/bold] ({'exact' if entry['exact'] else 'not exact'})")
+            screen.print(Padding(Text(entry["summary"]), (0, 0, 0, 2)))
+            table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
             for option in entry["options"]:
-                choices = f" ({'|'.join(option['choices'])})" if option["choices"] else ""
-                flag = f"--{option['name'].replace('_', '-')}"
-                table.add_row("", "", f"  [cyan]{flag}[/cyan]{choices} {option['help']}")
-        screen.print(table)
+                choices = f" Choices: {', '.join(option['choices'])}." if option["choices"] else ""
+                table.add_row(Text(f"--{option['name'].replace('_', '-')}", "cyan"), Text(option["help"] + choices))
+            screen.print(Padding(table, (0, 0, 1, 4)) if entry["options"] else "")
 
     emit(payload, show, json)
 
