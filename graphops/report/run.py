@@ -32,9 +32,10 @@ def rows(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 def table(records: list[dict[str, Any]], title: str | None = None) -> Table:
     """The steps as a table for a terminal of at least 80 columns."""
     found = Table(title=title, box=None, header_style="bold", pad_edge=False, title_justify="left")
-    for column in COLUMNS:
-        is_step = column == COLUMNS[0]
-        found.add_column(column, justify="left" if is_step else "right", overflow="fold", no_wrap=not is_step)
+    # On a narrow terminal long names of steps wrap, but never a figure.
+    found.add_column(COLUMNS[0], overflow="fold")
+    for column in COLUMNS[1:]:
+        found.add_column("\n".join(column.rsplit(" ", 1)), justify="right", no_wrap=True)
     for row in rows(records):
         found.add_row(*row)
     return found
