@@ -19,12 +19,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import onnx
 
 from passes import plugins
-from passes.errors import UserError
+from passes.errors import PassError, UserError
 from passes.graph import Editor
 
 
@@ -55,6 +55,16 @@ class Pass(ABC):
     name: ClassVar[str]
     exact: ClassVar[bool]
     reads_weights: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for option, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, option) not in get_args(hint):
+                raise PassError(
+                    self.name,
+                    f"{option}={getattr(self, option)!r}",
+                    "there is no such choice",
+                    f"choose {' or '.join(repr(choice) for choice in get_args(hint))}",
+                )
 
     def apply(self, model: onnx.ModelProto) -> PassResult:
         """Run the pass on a copy of ``model``.

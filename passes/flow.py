@@ -9,10 +9,12 @@ topological order reaches when there are no loops).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import IntEnum
 
 import onnx_graphsurgeon as gs
+from onnx import TensorProto
 
-from passes.graph import Editor, Node, is_standard
+from passes.graph import RANDOM, Editor, Node, attributes, is_standard
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "QLinearConv", "ConvInteger", "DeformConv"})
 """Operators that are weighted layers wherever they stand."""
@@ -20,44 +22,95 @@ WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "QLinearConv", "ConvInteg
 WEIGHTED_BY_CONSTANT = frozenset({"MatMul", "QLinearMatMul", "MatMulInteger"})
 """Operators that are weighted layers when one operand is a constant, given or computed."""
 
-CUTS = frozenset("Shape Size Equal Greater GreaterOrEqual Less LessOrEqual Not And Or Xor IsNaN IsInf NonZero".split())
-"""Operators whose output says something about their input's shape or sign, but carries none of its values: a padding
-mask is no path that a skip connection could take."""
+_WHOLE = {value for name, value in TensorProto.DataType.items() if name.startswith(("INT", "UINT")) or name == "BOOL"}
+
+SHAPES = frozenset("Shape Size EyeLike".split())
+"""Operators whose output says something about their input's shape, but nothing about its values."""
+
+TESTS = frozenset("Equal Greater GreaterOrEqual Less LessOrEqual IsNaN IsInf NonZero".split())
+"""Operators that test values. A test of whole numbers (is this token padding?) makes a mask: no path that a skip
+connection could take. A test of real numbers may be an activation, as in binary networks, and carries data on."""
 
 _ROOT = 0
 
 
-class Flow:
-    """The data flow from ``sources`` (names of graph inputs; default all of them), and its dominator tree."""
+class Origin(IntEnum):
+    """What a tensor depends on."""
 
-    def __init__(self, editor: Editor, nodes: list[Node], sources: Iterable[str] | None = None) -> None:
+    CONSTANT = 0
+    SHAPES = 1  # of the graph's inputs
+    TESTS = 2  # of the graph's inputs, or chance
+    DATA = 3
+
+
+class Flow:
+    """The data flow from ``sources`` (names of tensors; default the graph's inputs), and its dominator tree.
+
+    Args:
+        editor: the graph.
+        nodes: those that data may flow through, in topological order.
+        sources: where data come from; with them ``whole`` is needed.
+        whole: the flow from all inputs, which knows what is constant.
+    """
+
+    def __init__(
+        self, editor: Editor, nodes: list[Node], sources: Iterable[str] | None = None, whole: Flow | None = None
+    ) -> None:
+        self._editor = editor
+        self._whole = self if sources is None else whole or Flow.of(editor)
         self._index: dict[str, int] = {}
         self._parent, self._depth, self._jump, self._layers = [_ROOT], [0], [_ROOT], [0]
         self._names = [""]
+        self._origins: dict[str, Origin] = {}  # of what is neither constant nor carries data
         for name in editor.inputs if sources is None else sources:
             self._add(name, _ROOT, 0)
         for node in nodes:
-            sources_of = self.data_inputs(editor, node)
-            if not sources_of or (node.op in CUTS and is_standard(node)):
+            read = [t.name for t in node.inputs] + list(editor.captured_by(node))
+            origins = [self._index[name] for name in read if name in self._index]
+            if not origins or self._cuts(node):
+                if self._whole is self:
+                    self._note_origin(node, read)
                 continue
-            parent = sources_of[0]
-            for other in sources_of[1:]:
+            parent = origins[0]
+            for other in origins[1:]:
                 parent = self._common(parent, other)
-            layers = max(self._layers[i] for i in sources_of) + self._is_weighted(node)
+            layers = max(self._layers[i] for i in origins) + self.is_weighted(node)
             for output in node.outputs:
                 if output.name:
                     self._add(output.name, parent, layers)
 
-    def data_inputs(self, editor: Editor, node: Node) -> list[int]:
-        """The indices of the tensors from which data flow into ``node``, into its subgraphs too."""
-        names = [t.name for t in node.inputs]
-        if any(a.HasField("g") or a.graphs for a in node.source.attribute):
-            names += editor.captured_by(node)
-        return [self._index[n] for n in names if n in self._index]
+    @classmethod
+    def of(cls, editor: Editor) -> Flow:
+        """The flow from all of the graph's inputs, computed once between two edits."""
+        return editor.remember("flow", lambda: cls(editor, editor.nodes))
+
+    def _cuts(self, node: Node) -> bool:
+        """Whether data flow into ``node``, but no further."""
+        if not is_standard(node):
+            return False
+        if node.op in TESTS or (node.op == "Cast" and attributes(node).get("to") == TensorProto.BOOL):
+            return all(self._editor.element_type(t) in _WHOLE for t in node.inputs if self.carries(t))
+        return node.op in SHAPES or node.op in RANDOM
+
+    def _note_origin(self, node: Node, read: list[str]) -> None:
+        origin = max((self._origin(name) for name in read), default=Origin.CONSTANT)
+        if node.op in SHAPES:
+            origin = min(origin, Origin.SHAPES)
+        elif node.op in RANDOM or origin is Origin.DATA:
+            origin = Origin.TESTS
+        if origin is not Origin.CONSTANT:
+            self._origins |= {t.name: origin for t in node.outputs}
+
+    def _origin(self, name: str) -> Origin:
+        return Origin.DATA if name in self._index else self._origins.get(name, Origin.CONSTANT)
 
     def carries(self, tensor: gs.Variable) -> bool:
         """Whether data flow from the sources into ``tensor``."""
         return tensor.name in self._index
+
+    def origin(self, tensor: gs.Variable) -> Origin:
+        """What ``tensor`` depends on, whatever this flow's sources."""
+        return self._whole._origin(tensor.name)
 
     def layers(self, tensor: gs.Variable) -> int:
         """The most weighted layers on any way from the sources to ``tensor``.
@@ -68,22 +121,13 @@ class Flow:
 
     def is_weighted(self, node: Node) -> bool:
         """Whether ``node`` is a weighted layer."""
-        return bool(self._is_weighted(node))
+        if node.op in WEIGHTED:
+            return True
+        return node.op in WEIGHTED_BY_CONSTANT and any(self.origin(t) <= Origin.SHAPES for t in _operands(node))
 
     def common_dominator(self, a: gs.Variable, b: gs.Variable) -> str | None:
         """The name of the nearest tensor through which all data on the way to ``a`` and to ``b`` flow."""
         return self._names[self._common(self._index[a.name], self._index[b.name])] or None
-
-    def position(self, name: str) -> int:
-        """Where a tensor stands in topological order."""
-        return self._index[name]
-
-    def _is_weighted(self, node: Node) -> int:
-        if node.op in WEIGHTED:
-            return 1
-        if node.op in WEIGHTED_BY_CONSTANT:
-            return int(not all(self.carries(t) for t in _operands(node)))
-        return 0
 
     def _add(self, name: str, parent: int, layers: int) -> None:
         self._index[name] = len(self._names)
@@ -122,14 +166,14 @@ def between(editor: Editor, end: gs.Variable, fork: str) -> list[Node]:
             reached_by.setdefault(tensor.name, False)
         elif done:
             if tensor.name not in reached_by:
-                reached = any(reached_by.get(t.name, False) for t in node.inputs)
+                reached = any(reached_by.get(t.name, False) for t in editor.read_by(node))
                 for output in node.outputs:
                     reached_by[output.name] = reached
                 if reached:
                     order.append(node)
         elif tensor.name not in reached_by:
             pending.append((tensor, True))
-            pending.extend((t, False) for t in node.inputs if t.name and t.name not in reached_by)
+            pending.extend((t, False) for t in editor.read_by(node) if t.name not in reached_by)
     return order
 
 

@@ -71,6 +71,31 @@ def sliding(editor: Editor, node: Node, kernel: Sequence[int], sizes: Sequence[i
     return Sliding(tuple(kernel), tuple(stride), tuple(dilation), tuple(begin), tuple(end))
 
 
+SLIDING = frozenset({"Conv", "QLinearConv", "ConvInteger", "AveragePool", "MaxPool", "LpPool"})
+
+
+def sliding_of(editor: Editor, node: Node) -> Sliding | None:
+    """How a node of `SLIDING` slides over its input; None where the graph does not say it."""
+    kernel = editor.attribute(node, "kernel_shape")
+    if kernel is None and len(node.inputs) > 1:
+        weight = editor.shape(node.inputs[3 if node.op == "QLinearConv" else 1])
+        kernel = [d for d in weight[2:] if isinstance(d, int)] if weight is not None else None
+    sizes = [d if isinstance(d, int) else None for d in (editor.shape(node.inputs[0]) or ())[2:]]
+    try:
+        slide = sliding(editor, node, kernel, sizes or [None] * len(kernel))
+    except (Refusal, TypeError, ValueError):  # the latter two where attributes do not fit together
+        return None
+    return slide if min((*slide.kernel, *slide.stride, *slide.dilation), default=1) > 0 else None
+
+
+def padding_of(editor: Editor, node: Node, rank: int) -> list[tuple[int, int]] | None:
+    """What a Pad adds before and after each of ``rank`` axes; None where the graph does not say it."""
+    try:
+        return paddings(editor, node, rank)[0]
+    except (Refusal, TypeError, ValueError, IndexError):
+        return None
+
+
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -36,6 +36,8 @@ from passes.protobufs import (
 )
 
 __all__ = ["DEFAULT_DOMAINS", "QUANTISERS", "RANDOM", "Editor", "Node", "Shape", "attributes", "is_standard", "label"]
+
+T = TypeVar("T")
 
 Shape = tuple[int | str | None, ...]
 
@@ -94,7 +96,7 @@ class Editor:
         self._dead: set[int] = set()
         self._attributes: dict[int, dict[str, Any]] = {}
         self._changed = False
-        self._types_by_name: dict[str, onnx.ValueInfoProto] | None = None
+        self._memory: dict[str, Any] = {}
         self._captures: dict[int, frozenset[str]] = {}  # by the id of a node with subgraphs: what they read
         self._bound = frozenset(names_trained(model))
         self.outputs: frozenset[str] = frozenset(o.name for o in graph.output)
@@ -222,6 +224,11 @@ class Editor:
         """Names that the node's subgraphs read from outside themselves (or could)."""
         return self._captures.get(id(node), frozenset())
 
+    def read_by(self, node: Node) -> list[gs.Variable]:
+        """The tensors that the node reads, itself or in its subgraphs."""
+        captured = [self._tensors[n] for n in self._captures.get(id(node), ()) if n in self._tensors]
+        return [t for t in node.inputs if t.name] + captured
+
     def readers(self, tensor: gs.Variable) -> list[Node]:
         """The nodes that read ``tensor``, themselves or in their subgraphs, each once."""
         readers = self.consumers(tensor)
@@ -314,13 +321,21 @@ class Editor:
         return value.type.tensor_type.elem_type or None if value is not None else None
 
     def _types(self) -> dict[str, onnx.ValueInfoProto]:
-        if self._types_by_name is None:
+        def infer() -> dict[str, onnx.ValueInfoProto]:
             light = onnx.ModelProto(ir_version=self.source.ir_version)
             light.opset_import.extend(self.source.opset_import)
             light.functions.extend(self.source.functions)
             self._write(light, light=True)
-            self._types_by_name = infer_types(light)
-        return self._types_by_name
+            return infer_types(light)
+
+        return self.remember("types", infer)
+
+    def remember(self, key: str, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives, computed once between two edits."""
+        if key not in self._memory:
+            self._memory[key] = compute()
+        value: T = self._memory[key]
+        return value
 
     # -- editing ---------------------------------------------------------------------------------------------
 
@@ -544,7 +559,7 @@ class Editor:
 
     def _touch(self) -> None:
         self._changed = True
-        self._types_by_name = None
+        self._memory.clear()
 
     # -- writing ---------------------------------------------------------------------------------------------
 

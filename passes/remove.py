@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -58,12 +59,19 @@ class RemoveSkips(Pass):
 
         def remove(skip: Skip) -> PassError | None:
             main, join = shapes[skip.number]
-            if not same_shape(main, join):
+            if main is None or join is None:
+                return PassError(
+                    self.name,
+                    f"skip {skip.number} at {skip.node!r}",
+                    f"the shape of {skip.main if main is None else skip.join!r} cannot be inferred",
+                    "give the tensor a value_info that says it",
+                )
+            if not _is_broadcast_free(main, join):
                 return PassError(
                     self.name,
                     f"skip {skip.number} at {skip.node!r}",
                     f"its main path brings {show(main)} where the join makes {show(join)}",
-                    "only a join whose main path has the join's shape can become that path",
+                    "leave it, as only a main path of the join's shape can stand for the join",
                 )
             node, slot = joins[skip.number]
             if node.outputs:  # else it went with the skip path of another
@@ -89,15 +97,23 @@ class RemoveSkips(Pass):
                     f"{len(self.scores)} scores for {total} skips",
                     "give one accuracy for each skip (the command line measures them with --data)",
                 )
+            if not all(math.isfinite(score) for score in self.scores):
+                raise PassError(
+                    self.name,
+                    "order=sensitivity",
+                    f"the scores {self.scores} are not all numbers",
+                    "measure them again",
+                )
             return sorted(numbers, key=lambda n: -self.scores[n - 1])
         return numbers
 
 
-def same_shape(a: Shape | None, b: Shape | None) -> bool:
-    """Whether two shapes are equal as far as they are known; unknown ranks are not."""
-    if a is None or b is None or len(a) != len(b):
+def _is_broadcast_free(operand: Shape, result: Shape) -> bool:
+    """Whether an Add's operand has its result's shape, as far as the two are known."""
+    if len(operand) != len(result):
         return False
-    return all(x == y or not (isinstance(x, int) and isinstance(y, int)) for x, y in zip(a, b, strict=True))
+    pairs = zip(operand, result, strict=True)
+    return all(x == y or (x != 1 and not (isinstance(x, int) and isinstance(y, int))) for x, y in pairs)
 
 
 def show(shape: Shape | None) -> str:

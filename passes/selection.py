@@ -19,6 +19,7 @@ class Selection:
         chosen: those asked for, in topological order.
         named: whether they were asked for by number, so that one that cannot go is an error, not a note.
         total: how many skips the graph had before any pass rewired it.
+        gone: how many of those asked for are out already.
         notes: what to tell about those asked for that are gone already.
     """
 
@@ -26,6 +27,7 @@ class Selection:
     chosen: list[Skip]
     named: bool
     total: int
+    gone: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -40,6 +42,7 @@ def select(editor: Editor, pass_name: str, numbers: Sequence[str]) -> Selection:
     Raises:
         PassError: when the graph never had a skip, or a number is not there.
     """
+    wanted = numbers.split(",") if isinstance(numbers, str) else [str(number) for number in numbers]
     found = analyse(editor)
     records = read_records(editor)
     known = list(dict.fromkeys([r["number"] for r in records] + [s.number for s in found]))
@@ -52,11 +55,12 @@ def select(editor: Editor, pass_name: str, numbers: Sequence[str]) -> Selection:
             "`graphops skips` shows what a graph has"
             + (", and `inline-functions` shows what its functions hide" if editor.source.functions else ""),
         )
-    if not numbers:
-        return Selection(found, found, False, total)
+    out = [number for number in known if number not in {s.number for s in found}]
+    if not wanted:
+        return Selection(found, found, False, total, len(out))
     chosen: dict[str, Skip] = {}
     notes = []
-    for number in numbers:
+    for number in wanted:
         if not any(_covers(number, n) for n in known):
             listed = ", ".join(sorted(known, key=lambda n: [int(p) for p in n.split(".")]))
             raise PassError(pass_name, f"skip {number}", "the graph has no such skip", f"it has {listed}")
@@ -64,7 +68,7 @@ def select(editor: Editor, pass_name: str, numbers: Sequence[str]) -> Selection:
         chosen |= {s.number: s for s in named}
         if not named:
             notes.append(f"Skip {number} is out already.")
-    return Selection(found, [s for s in found if s.number in chosen], True, total, notes)
+    return Selection(found, [s for s in found if s.number in chosen], True, total, len(notes), notes)
 
 
 def _covers(asked: str, number: str) -> bool:
@@ -80,7 +84,7 @@ def attempt(
         The skips that were done (None was returned), and the notes.
 
     Raises:
-        PassError: the refusal of a skip that was named, or of the last one when not one could be done.
+        PassError: the refusal of a skip that was named, or of the first one when not one could or can be done.
     """
     done, notes, refusals = [], list(selection.notes), []
     for skip in selection.chosen:
@@ -94,7 +98,7 @@ def attempt(
             notes.append(str(outcome))
         else:
             notes.append(outcome)
-    if refusals and len(refusals) == len(selection.chosen):
+    if refusals and len(refusals) == len(selection.chosen) and not selection.gone:
         first = refusals[0]
         others = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
         raise PassError(pass_name, first.node + others, first.reason, first.remedy)

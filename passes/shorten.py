@@ -9,9 +9,9 @@ import onnx_graphsurgeon as gs
 
 from passes.base import Pass, register
 from passes.errors import PassError
-from passes.flow import Flow, between
+from passes.flow import WEIGHTED_BY_CONSTANT, Flow, between
+from passes.geometry import SLIDING, padding_of, sliding_of
 from passes.graph import QUANTISERS, Editor, Node, is_standard
-from passes.remove import same_shape
 from passes.selection import attempt, select
 from passes.skips import Skip, is_affine, join_of, write_records
 
@@ -71,7 +71,7 @@ class ShortenSkips(Pass):
         selection = select(editor, self.name, self.skips)
         # Seen before the first edit, which may move the tensors that the next skip's nodes read.
         plans = {s.number: (*join_of(editor, s), _layers(editor, s)) for s in selection.chosen if s.span > 1}
-        pieces: dict[str, list[Skip]] = {}
+        replaced: list[tuple[Skip, list[tuple[Node, int]]]] = []
 
         def shorten(skip: Skip) -> PassError | str | None:
             if skip.span == 1:
@@ -82,47 +82,64 @@ class ShortenSkips(Pass):
                 return PassError(
                     self.name,
                     f"skip {skip.number} at {skip.node!r}",
-                    f"none of the {len(layers)} layers on its main path has an input of its output's shape",
+                    f"of the {len(layers)} layers on its main path none certainly has an input of its output's shape",
                     "leave it, or take it out with remove-skips or merge-skips",
                 )
             chosen = fitting[-1:] if self.keep == "last" else fitting
-            pieces[skip.number] = self._replace(editor, skip, join, main, chosen)
+            replaced.append((skip, self._replace(editor, join, main, chosen)))
             return None
 
         done, notes = attempt(selection, self.name, shorten)
         if done:
-            write_records(editor, selection.found, pieces)
+            notes += [f"The gate {s.gate!r} went with the long skip {s.number}." for s in done if s.gate is not None]
+            write_records(editor, selection.found, {skip.number: _pieces(skip, joins) for skip, joins in replaced})
         return notes
 
-    def _replace(self, editor: Editor, skip: Skip, join: Node, main: int, layers: list[Layer]) -> list[Skip]:
-        """Put a short skip over each of ``layers`` in place of ``skip``; the main path is ``join``'s input ``main``."""
+    def _replace(self, editor: Editor, join: Node, main: int, layers: list[Layer]) -> list[tuple[Node, int]]:
+        """Put a short skip over each of ``layers`` in place of the one that ``join`` ends.
+
+        Args:
+            editor: the graph.
+            join: the join of the long skip.
+            main: which of its inputs the main path is.
+            layers: what to span.
+
+        Returns:
+            The new joins, each with which of its inputs the main path is.
+        """
         last = layers[-1]
         reuse = self.join == "before-activation" and last.tail is editor.producer(join.inputs[main])
         if not reuse:
             editor.redirect(join.outputs[0], join.inputs[main])
             editor.remove(join)
-        shortened = []
-        for number, layer in enumerate(layers, 1):
+        joins = []
+        for layer in layers:
             source = layer.input
             if reuse and layer is last:
                 dropped = join.inputs[1 - main]
                 editor.set_input(join, 1 - main, source)
                 editor.prune([dropped])
-                joined = join.outputs[0]
+                joins.append((join, main))
             else:
                 end = layer.tail
                 if self.join == "after-activation":
                     end = layer.activation or layer.tail
                 joined = editor.splice(end.outputs[0], "Add", [source], f"{end.outputs[0].name}_join")
-            shortened.append(
-                replace(
-                    skip,
-                    number=skip.number if len(layers) == 1 else f"{skip.number}.{number}",
-                    fork=source.name,
-                    join=joined.name,
-                )
-            )
-        return shortened
+                joins.append((joined.inputs[0], 0))
+        return joins
+
+
+def _pieces(skip: Skip, joins: list[tuple[Node, int]]) -> list[Skip]:
+    """``skip`` as the short skips that stand for it, once all tensors have their final names."""
+    return [
+        replace(
+            skip,
+            number=skip.number if len(joins) == 1 else f"{skip.number}.{i}",
+            fork=join.inputs[1 - main].name,
+            join=join.outputs[0].name,
+        )
+        for i, (join, main) in enumerate(joins, 1)
+    ]
 
 
 def _layers(editor: Editor, skip: Skip) -> list[Layer]:
@@ -135,6 +152,8 @@ def _layers(editor: Editor, skip: Skip) -> list[Layer]:
         node = editor.producer(tensor)
         assert node is not None, "every way back from the join ends at the fork"
         depths = [(flow.layers(t), -i) for i, t in enumerate(node.inputs) if flow.carries(t)]
+        if not depths:
+            break  # what lies before comes in through a subgraph of this node
         slot = -max(depths)[1]
         path.append((node, slot))
         tensor = node.inputs[slot]
@@ -150,13 +169,12 @@ def _layers(editor: Editor, skip: Skip) -> list[Layer]:
         tail = path[end][0]
         readers = editor.consumers(editor.tensor(skip.join)) if end + 1 == len(path) else [path[end + 1][0]]
         following = readers[0] if len(readers) == 1 else None
-        before, after = editor.shape(entry[0].inputs[entry[1]]), editor.shape(tail.outputs[0])
         layers.append(
             Layer(
                 *entry,
                 tail=tail,
                 activation=following if following is not None and following.op in _ACTIVATIONS else None,
-                fits=same_shape(before, after),
+                fits=_fits(editor, *entry, node, tail),
             )
         )
     return layers
@@ -168,3 +186,31 @@ def _is_tail(flow: Flow, node: Node) -> bool:
         return True
     carried = sum(flow.carries(t) for t in node.inputs)
     return is_standard(node) and node.op in _ELEMENTWISE and carried == 1 and is_affine(flow, node)
+
+
+def _fits(editor: Editor, entry: Node, slot: int, node: Node, tail: Node) -> bool:
+    """Whether what comes into the layer and what its tail makes have one shape, whatever the unknown sizes are."""
+    before, after = editor.shape(entry.inputs[slot]), editor.shape(tail.outputs[0])
+    if before is None or after is None or len(before) != len(after):
+        return False
+    unknown = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a is None or b is None or a != b]
+    if any(isinstance(before[i], int) and isinstance(after[i], int) for i in unknown):
+        return False
+    if node.op in WEIGHTED_BY_CONSTANT or node.op == "Gemm":
+        return len(before) - 1 not in unknown
+    return 1 not in unknown and (all(i == 0 for i in unknown) or _keeps_size(editor, entry, node))
+
+
+def _keeps_size(editor: Editor, entry: Node, node: Node) -> bool:
+    """Whether a convolution, with the Pad before it, gives every image back at its size."""
+    slide = sliding_of(editor, node) if node.op in SLIDING else None
+    if slide is None or any(step != 1 for step in slide.stride):
+        return False
+    added = [0] * len(slide.kernel)
+    if entry is not node:
+        sides = padding_of(editor, entry, len(added) + 2)
+        if sides is None:
+            return False
+        added = [before + after for before, after in sides[2:]]
+    # Without a stride, what comes out is larger by the slack and one.
+    return all(slack + pad == -1 for slack, pad in zip(slide.slack, added, strict=True))

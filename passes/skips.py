@@ -5,14 +5,14 @@ paths from one *fork*, the nearest tensor through which everything that reaches 
 path* has more weighted layers, counted along its longest way, the *skip path* fewer; on a tie there is no skip.
 Nothing here looks at names or at patterns of operators.
 
-Where side inputs (a mask, a second sequence) reach the join past every fork, the paths from one graph input at a time
-are looked at, and the nearest fork any of them has is taken.
+Where side inputs (a mask, a second sequence) reach the join past every fork, `passes.sides` looks for the fork.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,8 +20,9 @@ from typing import Any, Literal
 import onnx
 import onnx_graphsurgeon as gs
 
-from passes.flow import Flow
-from passes.graph import QUANTISERS, Editor, Node, Shape, is_standard
+from passes.flow import Flow, Origin
+from passes.graph import QUANTISERS, Editor, Node, Shape, attributes, is_standard
+from passes.sides import Sides
 
 Kind = Literal["identity", "padding", "projection", "other"]
 
@@ -105,37 +106,27 @@ def find_skips(model: onnx.ModelProto, bits: int = 32) -> list[Skip]:
 
 
 def gates(model: onnx.ModelProto) -> list[str]:
-    """The initialisers that are gates of skip connections, each once, in the skips' order."""
-    return list(dict.fromkeys(s.gate for s in analyse(Editor(model)) if s.gate is not None))
+    """The initialisers that gate one skip connection and do nothing else, in the skips' order."""
+    editor = Editor(model)
+    return [skip.gate for skip in analyse(editor) if skip.gate is not None and is_own_gate(editor, skip)]
 
 
 def is_join(node: Node) -> bool:
     """Whether ``node`` adds exactly two tensors."""
-    return is_standard(node) and node.op in ("Add", "Sum") and len(node.inputs) == 2
+    return node.op in ("Add", "Sum") and is_standard(node) and len(node.inputs) == 2
 
 
 def analyse(editor: Editor) -> list[Skip]:
     """As `find_skips`, on a graph being edited, without the shapes and buffers (which no rewiring needs)."""
-    nodes = editor.nodes
-    flow = Flow(editor, nodes)
-    joins = [n for n in nodes if is_join(n) and all(flow.carries(t) for t in n.inputs)]
+    flow, sides = Flow.of(editor), Sides(editor)
     found: list[tuple[Node, Flow, str]] = []
-    per_input: list[Flow] | None = None
-    for node in joins:
-        a, b = node.inputs
-        fork = flow.common_dominator(a, b)
-        if fork is not None:
-            found.append((node, flow, fork))
-            continue
-        if per_input is None:
-            per_input = [Flow(editor, nodes, [name]) for name in editor.inputs]
-        ways = [f for f in per_input if f.carries(a) and f.carries(b)]
-        forks = [(f.common_dominator(a, b), f) for f in ways]
-        nearest = max(
-            ((flow.position(name), name, f) for name, f in forks if name), key=lambda way: way[0], default=None
-        )
-        if nearest is not None:
-            found.append((node, nearest[2], nearest[1]))
+    for node in editor.nodes:
+        if is_join(node) and all(flow.carries(t) for t in node.inputs):
+            fork = flow.common_dominator(*node.inputs)
+            if fork is not None:
+                found.append((node, flow, fork))
+            else:
+                found.extend((node, *way) for way in sides.fork(node))
     described = [(_describe(editor, way, node, fork), node) for node, way, fork in found]
     skips = [(skip, node) for skip, node in described if skip is not None]
     numbers = _numbers([skip.join for skip, _ in skips], read_records(editor))
@@ -190,7 +181,7 @@ def region(editor: Editor, flow: Flow, end: gs.Variable, fork: str) -> Iterator[
             continue
         seen.add(id(node))
         yield node
-        pending.extend(t for t in node.inputs if t.name and flow.carries(t))
+        pending.extend(t for t in editor.read_by(node) if flow.carries(t))
 
 
 def _kind(editor: Editor, flow: Flow, skip: gs.Variable, fork: str, weighted: bool) -> Kind:
@@ -198,12 +189,16 @@ def _kind(editor: Editor, flow: Flow, skip: gs.Variable, fork: str, weighted: bo
         return "projection"
     kind: Kind = "identity"
     for node in region(editor, flow, skip, fork):
-        if node.op in QUANTISERS or node.op in ("Identity", "Dropout") or _gate_of(editor, flow, node) is not None:
+        if _is_identity(node) or _gate_of(editor, flow, node) is not None:
             continue
         if node.op not in _PADDING:
             return "other"
         kind = "padding"
     return kind
+
+
+def _is_identity(node: Node) -> bool:
+    return node.op in QUANTISERS or node.op in ("Identity", "Dropout")
 
 
 def _is_linear(editor: Editor, flow: Flow, main: gs.Variable, skip: gs.Variable, fork: str) -> bool:
@@ -217,19 +212,21 @@ def _is_linear(editor: Editor, flow: Flow, main: gs.Variable, skip: gs.Variable,
 
 def is_affine(flow: Flow, node: Node) -> bool:
     """Whether the node's output is an affine function of the data that flow into it."""
-    if not is_standard(node):
+    carrying = [t for t in node.inputs if flow.carries(t)]
+    others = [t for t in node.inputs if t.name and not flow.carries(t)]
+    if not is_standard(node) or any(flow.origin(t) > Origin.SHAPES for t in others):
         return False
     if node.op in ("Mul", "Conv", "ConvTranspose", "Gemm", "MatMul"):
-        return sum(flow.carries(t) for t in node.inputs) == 1
-    if node.op == "Div":
-        return not flow.carries(node.inputs[1])
-    if node.op in ("Pad", "Slice", "Gather", "Reshape", "Expand", "BatchNormalization"):
+        return len(carrying) == 1
+    if node.op in ("Div", "Pad", "Slice", "Gather", "Reshape", "Expand"):
         return not any(flow.carries(t) for t in node.inputs[1:])
+    if node.op == "BatchNormalization":
+        return len(carrying) == 1 and not attributes(node).get("training_mode", 0)
     return node.op in _AFFINE
 
 
 def _gate(editor: Editor, flow: Flow, skip: gs.Variable, fork: str) -> str | None:
-    """The gate nearest to the join, looked for along a skip path that does not branch."""
+    """The gate nearest to the join. Between the two is nothing but what makes zeros of zeros."""
     tensor = skip
     while tensor.name != fork:
         node = editor.producer(tensor)
@@ -238,8 +235,8 @@ def _gate(editor: Editor, flow: Flow, skip: gs.Variable, fork: str) -> str | Non
         gate = _gate_of(editor, flow, node)
         if gate is not None:
             return gate
-        carried = [t for t in node.inputs if t.name and flow.carries(t)]
-        if len(carried) != 1:
+        carried = [t for t in editor.read_by(node) if flow.carries(t)]
+        if len(carried) != 1 or not (_is_identity(node) or node.op in _PADDING - {"Concat"}):
             return None
         tensor = carried[0]
     return None
@@ -250,7 +247,15 @@ def _gate_of(editor: Editor, flow: Flow, node: Node) -> str | None:
     if node.op != "Mul" or not is_standard(node):
         return None
     constants = [t for t in node.inputs if not flow.carries(t)]
-    return constants[0].name if len(constants) == 1 and editor.size(constants[0]) == 1 else None
+    is_gate = len(constants) == 1 and flow.origin(constants[0]) is Origin.CONSTANT and editor.size(constants[0]) == 1
+    return constants[0].name if is_gate else None
+
+
+def is_own_gate(editor: Editor, skip: Skip) -> bool:
+    """Whether the skip has a gate that is an initialiser and gates nothing else, so that it can be changed."""
+    if skip.gate is None or editor.initializer(skip.gate) is None:
+        return False
+    return editor.is_private(editor.tensor(skip.gate))
 
 
 def join_of(editor: Editor, skip: Skip) -> tuple[Node, int]:
@@ -263,20 +268,29 @@ def join_of(editor: Editor, skip: Skip) -> tuple[Node, int]:
 def read_records(editor: Editor) -> list[dict[str, Any]]:
     """Number, fork and join of each skip as the last rewiring pass left them, and whether it is out.
 
-    In the order of their numbers; empty before the first such pass.
+    In the order of their numbers; empty before the first such pass, and where somebody else wrote the text.
     """
     try:
         records = json.loads(editor.metadata(METADATA) or "[]")
-    except json.JSONDecodeError:
-        return []  # somebody else's text: number afresh
-    return [r for r in records if _is_record(r)] if isinstance(records, list) else []
+    except (ValueError, RecursionError):
+        return []
+    return records if isinstance(records, list) and _are_records(records) else []
 
 
-def _is_record(record: Any) -> bool:
+def _are_records(records: list[Any]) -> bool:
+    """Whether these are records, numbered without a gap (1, 2, 3.1, 3.2, ...), each with a join of its own."""
+    for record in records:
+        if not isinstance(record, dict) or not all(isinstance(record.get(k), str) for k in ("number", "fork", "join")):
+            return False
+        if not re.fullmatch(r"[1-9][0-9]{0,8}(\.[1-9][0-9]{0,8})?", record["number"]):
+            return False
+    numbers = [r["number"] for r in records]
+    whole = [int(n.split(".")[0]) for n in numbers]
+    joins = [r["join"] for r in records if not r.get("out")]
     return (
-        isinstance(record, dict)
-        and all(isinstance(record.get(k), str) for k in ("number", "fork", "join"))
-        and all(part.isdecimal() for part in record["number"].split("."))
+        len(set(numbers)) == len(numbers)
+        and len(set(joins)) == len(joins)
+        and sorted(set(whole)) == list(range(1, len(set(whole)) + 1))
     )
 
 
