@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hls_backend.dataflow import Dataflow
+from hls_backend.host import prepare
 
 
 def run(dataflow: Dataflow, images: np.ndarray, keep: bool = False) -> dict[str, np.ndarray]:
@@ -30,3 +31,22 @@ def run(dataflow: Dataflow, images: np.ndarray, keep: bool = False) -> dict[str,
             if keep or stream.name in left:
                 found[stream.name] = array
     return found
+
+
+def execute(dataflow: Dataflow, images: np.ndarray, batch: int = 100) -> np.ndarray:
+    """Run images as the network takes them, the host's part included.
+
+    Args:
+        dataflow: with one output stream.
+        images: normalised, float32, the batch first.
+        batch: images at once.
+
+    Returns:
+        Integers [N, rows, columns, channels]; where the dataflow ends in LabelSelect, classes [N, 1, 1, 1].
+
+    Raises:
+        UserError: when the images do not fit the network.
+    """
+    (last,) = dataflow.outputs
+    parts = [images[i : i + batch] for i in range(0, len(images), batch)]
+    return np.concatenate([run(dataflow, prepare(dataflow, part))[last.name] for part in parts])

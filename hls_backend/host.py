@@ -1,0 +1,74 @@
+"""What the host computes: from the image as the network takes it to the first layer's integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+
+from hls_backend.dataflow import Dataflow
+from hls_backend.layout import Layout
+from hls_backend.quantisers import read_quantiser
+from passes.errors import UserError
+from passes.graph import Editor, Node
+
+
+def extract(editor: Editor, quantiser: Node) -> onnx.ModelProto:
+    """The part of a graph from its input to the output of ``quantiser``, as a model."""
+    kept: list[Node] = []
+    wanted = {quantiser.outputs[0].name}
+    for node in reversed(editor.nodes):
+        if any(t.name in wanted for t in node.outputs):
+            kept.append(node)
+            wanted |= {t.name for t in node.inputs}
+    source = editor.source.graph
+    graph = helper.make_graph(
+        [node.source for node in reversed(kept)],
+        "host",
+        [v for v in source.input if v.name in editor.inputs],
+        [helper.make_tensor_value_info(quantiser.outputs[0].name, onnx.TensorProto.FLOAT, None)],
+        [i for i in source.initializer if i.name in wanted],
+    )
+    return helper.make_model(graph, opset_imports=editor.source.opset_import, ir_version=editor.source.ir_version)
+
+
+def prepare(dataflow: Dataflow, images: np.ndarray) -> np.ndarray:
+    """The integers that the host sends for ``images``.
+
+    Args:
+        dataflow: with its host part.
+        images: as the network takes them (normalised, float32, the batch first).
+
+    Returns:
+        int64 [N, rows, columns, channels].
+
+    Raises:
+        UserError: when the images do not fit the network.
+    """
+    (stream,) = dataflow.inputs
+    if dataflow.host is None:
+        return images.reshape(-1, *stream.shape)
+    editor = Editor(dataflow.host)
+    *floats, last = editor.nodes
+    quantiser = read_quantiser(editor, last)
+    values = images.astype(np.float32, copy=False)
+    if floats:
+        before = onnx.ModelProto()
+        before.CopyFrom(dataflow.host)
+        del before.graph.node[-1]
+        before.graph.output[0].name = last.inputs[0].name
+        evaluator = ReferenceEvaluator(before)
+        # One at a time: reshapes in it may be written for a batch of one.
+        results: list[Any] = [evaluator.run(None, {editor.inputs[0]: image[None]}) for image in values]
+        values = np.concatenate([result[0] for result in results])
+    levels = quantiser.levels(np.asarray(values))
+    try:
+        return Layout.of_rank(levels.ndim).to_stream(levels, stream.shape)
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"Images of shape {list(images.shape[1:])} do not fit the dataflow's input {stream.name!r} of "
+            f"{'x'.join(map(str, stream.shape))} rows, columns and channels; choose data that fit the network."
+        ) from error

@@ -1,0 +1,52 @@
+"""Functions applied number by number wait, as pieces of the graph, for the next quantiser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hls_backend.elementwise import ELEMENTWISE
+from hls_backend.errors import LoweringError
+from hls_backend.lowering.state import State
+from hls_backend.lowering.wire import Step, Value
+from hls_backend.piece import Piece
+from passes.graph import Node, label
+
+
+def elementwise(state: State, node: Node) -> Value:
+    """``node``, which reads one wire, becomes part of the piece after it.
+
+    Two branches from one wire, as in ``x * Sigmoid(x)``, are one piece.
+    """
+    assert node.op in ELEMENTWISE
+    tensors = [t for t in node.inputs if t.name in state.values]
+    read = list({t.name: state.values[t.name] for t in tensors}.values())
+    first = read[0]
+    if any(t.name in state.host for t in node.inputs):
+        raise LoweringError(label(node), "it mixes floats with integers", "quantise each of its inputs")
+    private = all(value.private for value in read) and all(state.is_private(t) for t in tensors)
+    piece = _piece(state, first)
+    for other in read[1:]:
+        beside = _piece(state, other)
+        common = first.wire is other.wire and first.layout == other.layout and piece.source == beside.source
+        if not common or _before(first) != _before(other):
+            raise LoweringError(
+                label(node),
+                f"it computes with {first.tensor!r} and {other.tensor!r}, two streams of their own",
+                "FINN's counterpart is an Add of two streams on one grid; take it out of the network",
+            )
+        piece, private = piece.beside(beside), False
+    steps = (*_before(first), piece.then(node, state.constants(node)))
+    return replace(first, tensor=node.outputs[0].name, steps=steps, private=private)
+
+
+def _piece(state: State, value: Value) -> Piece:
+    """The piece at the end of ``value``, or an empty one."""
+    if value.steps and isinstance(value.steps[-1], Piece) and value.steps[-1].layout == value.layout:
+        return value.steps[-1]
+    return Piece((), value.tensor, value.tensor, value.layout, {}, state.opset())
+
+
+def _before(value: Value) -> tuple[Step, ...]:
+    """The steps before that piece."""
+    ends = bool(value.steps) and isinstance(value.steps[-1], Piece) and value.steps[-1].layout == value.layout
+    return value.steps[:-1] if ends else value.steps

@@ -1,0 +1,111 @@
+"""What the rules share while a graph is lowered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from hls_backend.errors import LoweringError
+from hls_backend.lowering.builder import Builder
+from hls_backend.lowering.wire import Numbers, Value, Wire
+from hls_backend.quantisers import Quantiser
+from passes.graph import Editor, Node, label
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What a Thresholding's thresholds were taken from: the graph itself, in float64.
+
+    Attributes:
+        value: what the quantiser reads.
+        quantiser: the quantiser.
+    """
+
+    value: Value
+    quantiser: Quantiser
+
+
+@dataclass
+class State:
+    """A graph half lowered.
+
+    Attributes:
+        editor: the graph.
+        builder: the dataflow.
+        values: the tensors that are integers on a wire, by name.
+        host: the tensors that the host computes, by name.
+        host_quantiser: the quantiser that makes the dataflow's input, once it is found.
+        terminal: by the graph output's name, the operator (Softmax, ArgMax, ...) that was taken off it.
+        judges: for each Thresholding by name, what its thresholds were taken from.
+        logits: by the name of a LabelSelect, the tensor whose largest value it finds.
+        notes: what a person should know.
+    """
+
+    editor: Editor
+    builder: Builder = field(default_factory=Builder)
+    values: dict[str, Value] = field(default_factory=dict)
+    host: set[str] = field(default_factory=set)
+    host_quantiser: Quantiser | None = None
+    terminal: dict[str, str] = field(default_factory=dict)
+    judges: dict[str, Judge] = field(default_factory=dict)
+    logits: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def value(self, node: Node, slot: int) -> Value:
+        """The value that ``node`` reads at ``slot``.
+
+        Raises:
+            LoweringError: when that is a float tensor.
+        """
+        name = node.inputs[slot].name
+        if name not in self.values:
+            raise LoweringError(
+                label(node),
+                f"its input {name!r} is not quantised",
+                "put a Quant on the graph's input, or quantise the network with `graphops quantize`",
+            )
+        return self.values[name]
+
+    def is_constant(self, tensor: gs.Variable) -> bool:
+        """Whether ``tensor`` depends on no input of the graph."""
+        return bool(tensor.name) and tensor.name not in self.values and tensor.name not in self.host
+
+    def is_private(self, tensor: gs.Variable) -> bool:
+        return self.editor.is_private(tensor)
+
+    def constants(self, node: Node) -> Mapping[str, np.ndarray]:
+        """The constant inputs of ``node`` by name."""
+        return {t.name: self.editor.value(t) for t in node.inputs if self.is_constant(t)}
+
+    def opset(self) -> int:
+        return self.editor.opset or onnx.defs.onnx_opset_version()
+
+
+def scaled(state: State, node: Node, slot: int) -> tuple[Wire, Numbers]:
+    """The value that ``node`` reads at ``slot`` as integers, and what they stand for.
+
+    Raises:
+        LoweringError: when a function that is not affine lies between the integers and the value.
+    """
+    from hls_backend.lowering.pooling import pool_now
+
+    value = pool_now(state, state.value(node, slot))
+    affine = value.affine()
+    if affine is None:
+        culprit = next(n for piece in value.pieces for n in piece.nodes if piece.affine(value.channels) is None)
+        raise LoweringError(
+            label(node),
+            f"its input {value.tensor!r} is a float, made by {label(culprit)} after the last quantiser",
+            f"put a Quant after {label(culprit)}",
+        )
+    return value.wire, replace(value.wire.numbers, scale=affine[0], bias=affine[1])
+
+
+def uniform(values: np.ndarray) -> float | None:
+    """The one number that all of ``values`` are, to float32 rounding; None when they differ."""
+    first = float(values.reshape(-1)[0])
+    return first if np.allclose(values, first, rtol=2**-22, atol=0) else None
