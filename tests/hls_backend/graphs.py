@@ -94,8 +94,7 @@ class Net:
             [numpy_helper.from_array(v, n) for n, v in self._values.items()],
         )
         opsets = [helper.make_opsetid("", opset), helper.make_opsetid(QONNX, 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-        return model
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
     def images(self, count: int, spread: float = 1.0) -> np.ndarray:
         return self.random.normal(0, spread, (count, *self.image)).astype(np.float32)
