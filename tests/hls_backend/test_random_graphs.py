@@ -1,4 +1,4 @@
-"""Whatever network is drawn, its dataflow computes what qonnx computes, from quantiser to quantiser and to the class."""
+"""Whatever network is drawn, its dataflow computes what qonnx computes, at every quantiser and to the class."""
 
 from __future__ import annotations
 
