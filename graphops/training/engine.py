@@ -21,7 +21,7 @@ from graphops.training import runtime
 from graphops.training.flat import Layout
 from graphops.training.gradient import SUFFIX, gradient_graph, in_words
 from graphops.training.loss import LossGraph
-from graphops.training.rewrites import relu_gradients
+from graphops.training.rewrites import faster
 from graphops.training.roles import Roles
 
 Buffer = NDArray[np.float32]
@@ -52,6 +52,7 @@ class Engine:
         feeds: type and shape without the batch of each data input.
         batch: images a step.
         workers: sessions, at most one an image.
+        rewrite: whether to use the faster forms of ``rewrites.py``.
 
     Attributes:
         layout: where each trained tensor lies in ``parameters``.
@@ -92,7 +93,7 @@ class Engine:
 
         buffers = [*roles.statistics, *roles.gates]
         built = gradient_graph(graph.model, graph.terms["loss"], roles.trained, buffers)
-        self.model = relu_gradients(built) if rewrite else built
+        self.model = faster(built) if rewrite else built
         serialised = self.model.SerializeToString()
         workers = min(workers, batch)
         cuts = [batch * k // workers for k in range(workers + 1)]

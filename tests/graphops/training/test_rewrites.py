@@ -1,0 +1,84 @@
+"""Faster forms of the gradient graph compute the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from graphops.training import runtime
+from graphops.training.gradient import gradient_graph
+from graphops.training.loss import LABELS, LOSS, Loss, add_loss
+from graphops.training.prepare import prepare
+from graphops.training.rewrites import BLOCKED, block_size, blocked_convolutions, relu_gradients
+from tests.graphops.training.nets import HEAD, he, net, normalised, value, zeros
+
+
+def built(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The gradient graph as the runtime builds it, and inputs for it."""
+    prepared = prepare(model)
+    graph = add_loss(prepared.model, prepared.logits, Loss())
+    rng = np.random.default_rng(1)
+    feeds = {n: value(prepared.source, n) for n in prepared.roles.trained}
+    feeds |= {"x": rng.standard_normal((4, 1, 8, 8)).astype(np.float32), LABELS: rng.integers(0, 10, 4)}
+    return gradient_graph(graph.model, LOSS, prepared.roles.trained), feeds
+
+
+def outputs(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), runtime.session_options())
+    return session.run(None, feeds)
+
+
+def count(model: onnx.ModelProto, kind: str, domain: str = "") -> int:
+    return sum(n.op_type == kind and n.domain == domain for n in model.graph.node)
+
+
+def test_relu_gradients_without_changing_a_bit() -> None:
+    plain, feeds = built(normalised())
+    fast = relu_gradients(plain)
+    assert (count(plain, "ReluGrad", "com.microsoft"), count(fast, "ReluGrad", "com.microsoft")) == (2, 0)
+    for one, other in zip(outputs(plain, feeds), outputs(fast, feeds), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+# Attributes of a Conv of 16 to 32 channels, its weights, its bias, and how many operators become blocked: two where
+# the input's gradient does so too.
+CONVOLUTIONS = {
+    "3x3": ("pads = [1,1,1,1]", (32, 16, 3, 3), False, 2),
+    "1x1": ("", (32, 16, 1, 1), False, 2),
+    "with bias": ("pads = [1,1,1,1]", (32, 16, 3, 3), True, 2),
+    "one-sided pads": ("pads = [2,0,1,2]", (32, 16, 3, 3), False, 2),
+    "oblong, dilated": ("dilations = [2,1], pads = [1,1,0,1]", (32, 16, 2, 3), False, 2),
+    "strided": ("strides = [2,2], pads = [1,1,1,1]", (32, 16, 3, 3), False, 1),
+    "pads beyond the kernel": ("pads = [2,2,2,2]", (32, 16, 2, 2), False, 1),
+    "grouped": ("group = 2", (32, 8, 3, 3), False, 0),
+    "odd channels": ("", (12, 16, 3, 3), False, 0),
+}
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_blocked_convolutions_equal_plain_ones(case: str) -> None:
+    attributes, shape, bias, expected = CONVOLUTIONS[case]
+    weights: dict[str, object] = {"w0": he(16, 1, 3, 3), "w": he(*shape), "fc_w": he(10, shape[0]), "fc_b": zeros(10)}
+    weights |= {"bias": he(shape[0])} if bias else {}
+    body = (
+        f"a = Conv <pads = [1,1,1,1]> (x, w0) r = Relu(a) c = Conv <{attributes}> (r, w{', bias' * bias}) b = Relu(c)"
+    )
+    plain, feeds = built(net(body.replace("<>", "") + HEAD, weights))
+    fast = blocked_convolutions(plain, block_size())
+    assert count(fast, "Conv", BLOCKED) == expected
+    for one, other in zip(outputs(plain, feeds), outputs(fast, feeds), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5 * np.abs(one).max())
+
+
+def test_each_tensor_is_reordered_once() -> None:
+    weights = {"w0": he(16, 1, 3, 3), "w1": he(16, 16, 1, 1), "w2": he(16, 16, 1, 1, seed=1)}
+    body = "a = Conv(x, w0) c = Conv(a, w1) d = Conv(a, w2) b = Add(c, d)"
+    plain, _ = built(net(body + HEAD, {**weights, "fc_w": he(10, 16), "fc_b": zeros(10)}))
+    reordered = [n.input[0] for n in blocked_convolutions(plain, 8).graph.node if n.op_type == "ReorderInput"]
+    assert len(reordered) == len(set(reordered))
+
+
+def test_the_block_is_one_that_processors_have() -> None:
+    assert block_size() in (8, 16)
