@@ -32,6 +32,7 @@ from graphops.training.metrics import Metrics
 from graphops.training.options import TrainOptions
 from graphops.training.prepare import Prepared, prepare, probe
 from graphops.training.progress import Progress, Trained
+from graphops.training.rewrites import block_size
 from graphops.training.teacher import Teacher
 from passes.errors import UserError
 
@@ -272,12 +273,15 @@ class _Run:
     def _save(self) -> None:
         if self.checkpoints is not None:
             header = {"identity": self.identity, "state": vars(self.state), "metrics": self.metrics.sync()}
+            header["block"] = block_size()
             self.checkpoints.save(self.state.step, header, self._buffers())
 
     def _restore(self, saved: Checkpoint) -> None:
         for name, buffer in self._buffers().items():
             buffer[...] = saved.arrays[name]
         self.state = _State(**saved.header["state"])
+        if saved.header["block"] != block_size():
+            self.notes.append("This processor sums in another order than the one before: the last bits may differ.")
         self.notes.append(f"Training goes on from step {self.state.step} of {self.steps}, from {saved.path}.")
 
     def _report(self, speed: float, note: str | None = None) -> None:

@@ -162,6 +162,15 @@ def test_the_number_of_workers_is_that_of_the_checkpoint(digits: DataSet, tmp_pa
     assert same_values(trained.model, expected.model)
 
 
+def test_a_processor_that_sums_in_another_order_is_noted(
+    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Stop):
+        run(digits, tmp_path, stop_at(5))
+    monkeypatch.setattr("graphops.training.trainer.block_size", lambda: 0)
+    assert "last bits may differ" in run(digits, tmp_path).notes[-2]
+
+
 def test_a_folder_with_another_run_is_refused(digits: DataSet, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         run(digits, tmp_path, stop_at(5))
