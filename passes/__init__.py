@@ -12,6 +12,7 @@ from passes.fold import FoldSkips
 from passes.gate import GateSkips
 from passes.half import HalfWeights
 from passes.inline import InlineFunctions
+from passes.merge import MergeSkips
 from passes.remove import RemoveSkips
 from passes.shorten import ShortenSkips
 from passes.skips import Skip, find_skips, gates
@@ -23,6 +24,7 @@ __all__ = [
     "GateSkips",
     "HalfWeights",
     "InlineFunctions",
+    "MergeSkips",
     "ModelError",
     "Pass",
     "PassError",

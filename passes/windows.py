@@ -156,7 +156,7 @@ def add(a: Window, b: Window) -> Window:
         if 1 not in (a.outputs, b.outputs):
             raise Refusal(f"{a.outputs} and {b.outputs} channels cannot be added")
         channels = max(a.outputs, b.outputs)
-        a, b = _spread(a, channels), _spread(b, channels)
+        a, b = spread(a, channels), spread(b, channels)
     groups = math.gcd(a.groups, b.groups)
     a, b = regroup(a, groups), regroup(b, groups)
     taps = dict(a.taps)
@@ -296,7 +296,7 @@ def _apply(matrix: np.ndarray, groups: int, vector: np.ndarray) -> np.ndarray:
     return result
 
 
-def _spread(source: Window, channels: int) -> Window:
+def spread(source: Window, channels: int) -> Window:
     """One channel as ``channels`` equal ones."""
     if source.outputs == channels:
         return source

@@ -32,8 +32,8 @@ class Net:
         self.outputs: list[onnx.ValueInfoProto] = []
         self._count = 0
 
-    def input(self, shape: Sequence[int | str], name: str = "x") -> str:
-        kind = helper.np_dtype_to_tensor_dtype(self.dtype)
+    def input(self, shape: Sequence[int | str], name: str = "x", dtype: type | None = None) -> str:
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype or self.dtype))
         self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 
@@ -113,6 +113,10 @@ class Net:
     def relu(self, x: str) -> str:
         return self.op("Relu", [x])
 
+    def prelu(self, x: str, channels: int, rank: int = 2) -> str:
+        slopes = self.random.uniform(0.1, 0.9, [channels] + [1] * rank)
+        return self.op("PRelu", [x, self.constant(slopes)])
+
     def add(self, x: str, y: str) -> str:
         return self.op("Add", [x, y])
 
@@ -160,7 +164,7 @@ class Net:
 
 
 def feeds(model: onnx.ModelProto, seed: int = 7, batch: int = 2) -> dict[str, np.ndarray]:
-    """Normally distributed inputs; symbolic first axes become ``batch``, other symbolic ones 9."""
+    """Normally distributed inputs, integers over their whole range; symbolic axes become ``batch``, then 9."""
     random = np.random.default_rng(seed)
     constants = {i.name for i in model.graph.initializer}
     result = {}
@@ -170,7 +174,8 @@ def feeds(model: onnx.ModelProto, seed: int = 7, batch: int = 2) -> dict[str, np
         kind = value.type.tensor_type
         shape = [d.dim_value or (9 if i else batch) for i, d in enumerate(kind.shape.dim)]
         dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        result[value.name] = (random.standard_normal(shape) * 2).astype(dtype)
+        drawn = random.integers(0, 256, shape) if dtype.kind == "u" else random.standard_normal(shape) * 2
+        result[value.name] = drawn.astype(dtype)
     return result
 
 
@@ -198,14 +203,13 @@ def assert_same_function(
 
 
 def assert_in_order(model: onnx.ModelProto) -> None:
-    """Valid, every node and tensor named once, and nothing there that no output needs."""
+    """Valid, no name given twice, and nothing there that no output needs."""
     onnx.checker.check_model(model, full_check=True)
     graph = model.graph
     made = [o for n in graph.node for o in n.output if o]
     assert len(made) == len(set(made))
-    names = [n.name for n in graph.node]
+    names = [n.name for n in graph.node if n.name]
     assert len(names) == len(set(names))
-    assert all(names)
     read = {i for n in graph.node for i in n.input} | {o.name for o in graph.output}
     assert not [i.name for i in graph.initializer if i.name not in read]
     assert not [n.name for n in graph.node if not read & set(n.output)]
