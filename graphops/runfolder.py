@@ -49,9 +49,13 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / ".lock", "w")  # noqa: SIM115
         except OSError as error:
-            raise UserError(f"The run folder {self.path} cannot be made: {error.strerror}; choose another.") from error
-        with open(self.path / ".lock", "w") as lock:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"The run folder {self.path} cannot be used: {reason}; choose another with --out."
+            ) from error
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -82,7 +86,12 @@ class RunFolder:
     def step(self, name: str) -> Path:
         """The folder of step ``name``; made when it is not there."""
         folder = self.path / name
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be made: {error.strerror}; make room or choose another folder."
+            ) from error
         return folder
 
     def model(self, name: str) -> Path:

@@ -29,6 +29,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except _ClickException as error:
         sentence = error.format_message().strip()  # type: ignore[attr-defined]
         return _say(sentence if not sentence or sentence[-1] in ".?" else f"{sentence}.")
+    except OSError as error:
+        # What no sentence of its own was written for: a path that may not be searched, a name that is too long.
+        return _say(f"{error.filename or 'A file'}: {error.strerror or error}; check the path and its permissions.")
     except (KeyboardInterrupt, typer.Abort):
         return 130
 

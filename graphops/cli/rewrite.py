@@ -70,7 +70,7 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     check_target(target, source, values["force"])
     rewriter = make(cls, given(values, options(cls)), cls.name)
     training = _training(values)
-    step = Rewrite(rewriter, values.get("data"))
+    step = Rewrite(rewriter, values.get("data") or values.get("train"))
     if is_wanted(rewriter) and step.data is None:
         raise UserError(f"{cls.name} --order sensitivity needs images to measure on; pass --data, e.g. --data cifar10.")
 

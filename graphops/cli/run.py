@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from graphops import recipe as recipes
 from graphops.cli.common import DataDir, Force, Json, Report, ScreenWatch, check_report, emit, print_notes
 from graphops.report.run import table
 from graphops.report.text import duration, percent
@@ -34,12 +33,18 @@ def run(
     force: Force = False,
 ) -> None:
     """Run a recipe; a run that was stopped goes on where it was."""
+    from graphops import recipe as recipes
+
     check_report(report, force)
     path = recipes.find(recipe)
     pipeline = recipes.read(path)
     pipeline.data_dir = data_dir or pipeline.data_dir
     with RunWatch() as watch:
-        done = pipeline.run(model, out or Path("runs") / path.stem, force, watch)
+        try:
+            done = pipeline.run(model, out or Path("runs") / path.stem, force, watch)
+        except KeyboardInterrupt:
+            watch.say("Stopped; the same command goes on from here.")
+            raise
     records = list(done.records)
     payload = {"folder": str(done.folder), "title": pipeline.title, "steps": records}
 

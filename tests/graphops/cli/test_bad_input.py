@@ -153,6 +153,8 @@ CASES: dict[str, tuple[Prepare, str, str]] = {
     "no such option": (saved(as_it_is), "remove-skips in.onnx --stag 2", "--stage"),
     "no such verb": (nothing, "fold-skip in.onnx", "No such command 'fold-skip'"),
     "no model": (nothing, "remove-skips", "Missing argument 'MODEL.onnx'"),
+    "a name that is too long": (saved(as_it_is), f"remove-skips in.onnx -o {'x' * 300}", "File name too long"),
+    "a file as run folder": (saved(as_it_is), "run digits --out in.onnx", "The run folder in.onnx cannot be used"),
     "no such recipe": (nothing, "run digit", "did you mean 'digits'"),
     "a folder as recipe": (a_folder, "run in.onnx", "in.onnx is a folder; name the recipe file"),
 }
