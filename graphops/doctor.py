@@ -38,7 +38,7 @@ def examine(folder: Path) -> list[Finding]:
     Args:
         folder: where runs are going to be written.
     """
-    return [_python(), *_packages(), *_training(), _disk(folder), _cores()]
+    return [_python(), *_packages(), *_training(), *_passes(), _disk(folder), _cores()]
 
 
 def _python() -> Finding:
@@ -90,6 +90,17 @@ def _training() -> list[Finding]:
     except UserError as error:
         state, _, remedy = str(error).rstrip(".").rpartition("; ")
         return [Finding("training", state or remedy, f"{remedy[:1].upper()}{remedy[1:]}.")]
+
+
+def _passes() -> list[Finding]:
+    """How many passes there are, and those of other packages that cannot be had."""
+    from passes.base import registry
+
+    found = [Finding("passes", f"{len(registry)} known")]
+    for sentence in registry.broken.values():
+        state, _, remedy = sentence.rstrip(".").rpartition("; ")
+        found.append(Finding("passes", state, f"{remedy[:1].upper()}{remedy[1:]}."))
+    return found
 
 
 def _disk(folder: Path) -> Finding:

@@ -153,6 +153,8 @@ def _verbs() -> list[str]:
 
 
 def _check_verb(verb: str, where: str, known: list[str]) -> None:
+    if verb in registry.broken:
+        raise UserError(registry.broken[verb])
     if verb not in known:
         near = difflib.get_close_matches(verb, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 
 from graphops.cli.common import (
@@ -22,23 +21,16 @@ from graphops.cli.common import (
     print_notes,
 )
 from graphops.cli.generate import keyword, with_signature
-from graphops.cli.training import TEACHER, train_and_score, training_options, training_parameters
+from graphops.cli.training import train_and_score, training_options, training_parameters
 from graphops.modelfile import beside, check_target, load_model, save_model
 from graphops.steps import finetune as step
-
-Checkpoints = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoints", metavar="FOLDER", help="Keep checkpoints there, and go on from them if there are any."
-    ),
-]
 
 
 def finetune_verb() -> Callable[..., None]:
     """The verb, with an option for each field of `TrainOptions`."""
     signature = [keyword("model", ModelFile), keyword("data", DataName), keyword("output", OutputFile, None)]
-    signature += [keyword("teacher", TEACHER, None), *training_parameters()]
-    signature += [keyword("checkpoints", Checkpoints, None), keyword("data_dir", DataDir, None)]
+    signature += [*training_parameters()]
+    signature += [keyword("data_dir", DataDir, None)]
     signature += [keyword("json", Json, False), keyword("report", Report, None), keyword("force", Force, False)]
     return with_signature(
         _finetune, "finetune", "Train a model further, by a teacher or by the labels alone.", signature

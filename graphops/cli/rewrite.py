@@ -27,7 +27,7 @@ from graphops.cli.common import (
     print_notes,
 )
 from graphops.cli.generate import given, keyword, parameters, with_signature
-from graphops.cli.training import TEACHER, TRAINING, train_and_score, training_options, training_parameters
+from graphops.cli.training import TRAINING, train_and_score, training_options, training_parameters
 from graphops.modelfile import beside, check_target, load_model, save_model
 from graphops.options import make, options, summary
 from graphops.report.compare import comparison
@@ -57,7 +57,7 @@ def rewrite_verb(cls: type[Pass]) -> Callable[..., None]:
     if by_score:
         signature.append(keyword("data", Data, None))
     if not cls.exact:
-        signature += [keyword("train", Train, None), keyword("teacher", TEACHER, None), *training_parameters()]
+        signature += [keyword("train", Train, None), *training_parameters()]
     if by_score or not cls.exact:
         signature.append(keyword("data_dir", DataDir, None))
     return with_signature(lambda values: _rewrite(cls, values), cls.name, summary(cls), signature)
@@ -93,7 +93,7 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
         payload["verify"] = _verify(rewriter, source, outcome.model)
     result = outcome.model
     if training is not None:
-        trained, payload["training"] = train_and_score(training, result, bench.data_dir)
+        trained, payload["training"] = train_and_score(training, result, bench.data_dir, values["checkpoints"])
         result = trained.model
     save_model(result, target, values["force"], source)
 
@@ -113,8 +113,9 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
 def _training(values: dict[str, Any]) -> Finetune | None:
     chosen = training_options(values)
     if values.get("train") is None:
-        if chosen or values.get("teacher"):
-            flag = "teacher" if values.get("teacher") else next(iter(chosen)).replace("_", "-")
+        named = [name for name in ("teacher", "checkpoints") if values.get(name)] + list(chosen)
+        if named:
+            flag = named[0].replace("_", "-")
             raise UserError(
                 f"--{flag} says how to fine-tune, but nothing says on what; pass --train, e.g. --train cifar10."
             )

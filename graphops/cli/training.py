@@ -12,7 +12,7 @@ import typer
 
 from graphops.bench import Bench
 from graphops.cli.common import ScreenWatch
-from graphops.cli.generate import given, parameters
+from graphops.cli.generate import given, keyword, parameters
 from graphops.modelfile import load_model
 from graphops.options import options
 from graphops.report.text import percent
@@ -26,13 +26,24 @@ TEACHER = Annotated[
     typer.Option("--teacher", metavar="TEACHER.onnx", help="A model to distil from.", rich_help_panel=TRAINING),
 ]
 
+CHECKPOINTS = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints",
+        metavar="FOLDER",
+        help="Keep checkpoints there, and go on from those there.",
+        rich_help_panel=TRAINING,
+    ),
+]
+
 # --output is the file that a verb writes.
 _RENAMED = {"output": "logits"}
 
 
 def training_parameters() -> list[inspect.Parameter]:
-    """A parameter for each field of `TrainOptions`."""
-    return parameters(options(TrainOptions), TRAINING, _RENAMED)
+    """A parameter for each field of `TrainOptions`, the teacher and the checkpoints."""
+    own = [keyword("teacher", TEACHER, None), keyword("checkpoints", CHECKPOINTS, None)]
+    return own + parameters(options(TrainOptions), TRAINING, _RENAMED)
 
 
 def training_options(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 
 from graphops import doctor
 from graphops.doctor import Finding
+from passes.base import registry
 from passes.errors import UserError
 
 
@@ -75,6 +76,15 @@ def test_doctor_says_how_to_mend_what_is_broken(graphops, monkeypatch: pytest.Mo
     answer = graphops("doctor")
     assert answer.code == 1
     assert "Repair it with `pip install something`." in answer.out
+
+
+def test_doctor_names_passes_of_other_packages_that_are_broken(graphops, monkeypatch: pytest.MonkeyPatch) -> None:
+    len(registry)
+    sentence = "The pass 'prune' of the package 'acme' is left out: no module; update that package or uninstall it."
+    monkeypatch.setattr(registry, "broken", {"prune": sentence})
+    found = [finding for finding in graphops("doctor", "--json").json["findings"] if finding["subject"] == "passes"]
+    assert found[1]["state"] == "The pass 'prune' of the package 'acme' is left out: no module"
+    assert found[1]["remedy"] == "Update that package or uninstall it."
 
 
 def test_doctor_compares_versions_with_the_pins(monkeypatch: pytest.MonkeyPatch) -> None:
