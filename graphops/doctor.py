@@ -16,6 +16,9 @@ from passes.errors import UserError
 NEEDED_BYTES = 1 << 30
 """Free disk below which runs may stop: models, checkpoints and CIFAR take about so much."""
 
+INSTEAD = {"onnxruntime-training-cpu": "onnxruntime-training"}
+"""Packages that do as well as the one asked for: here the build for CUDA."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -65,7 +68,7 @@ def _package(requirement: str) -> Finding:
     name = match[0] if match else requirement
     remedy = f"Run `python -m pip install '{requirement.split(';')[0].strip()}'`."
     try:
-        version = metadata.version(name)
+        name, version = _installed(name)
     except metadata.PackageNotFoundError:
         return Finding(name, f"missing ({requirement} is asked for)", remedy)
     pin = re.search(r"==\s*([^\s,;]+)", requirement)
@@ -75,6 +78,16 @@ def _package(requirement: str) -> Finding:
     if least and _numbers(version) < _numbers(least[1]):
         return Finding(name, f"{version}, older than {least[1]}", remedy)
     return Finding(name, version + (" (pinned)" if pin else ""))
+
+
+def _installed(name: str) -> tuple[str, str]:
+    """The name and version of the package that does the work of ``name``."""
+    try:
+        return name, metadata.version(name)
+    except metadata.PackageNotFoundError:
+        if name not in INSTEAD:
+            raise
+        return INSTEAD[name], metadata.version(INSTEAD[name])
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -88,8 +88,9 @@ def test_doctor_names_passes_of_other_packages_that_are_broken(graphops, monkeyp
 
 
 def test_doctor_compares_versions_with_the_pins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "requires", lambda _: ["a==1.2", "b>=3", "c>=1", "d>=1", 'e>=9 ; extra == "dev"'])
-    versions = {"graphops": "0.1", "a": "1.3", "b": "2.9.9", "c": "1.0.post1"}
+    asked = ["a==1.2", "b>=3", "c>=1", "d>=1", "onnxruntime-training-cpu==1.19.2"]
+    monkeypatch.setattr(metadata, "requires", lambda _: [*asked, 'e>=9 ; extra == "dev"'])
+    versions = {"graphops": "0.1", "a": "1.3", "b": "2.9.9", "c": "1.0.post1", "onnxruntime-training": "1.19.2"}
 
     def version(name: str) -> str:
         if name not in versions:
@@ -103,6 +104,7 @@ def test_doctor_compares_versions_with_the_pins(monkeypatch: pytest.MonkeyPatch)
     assert found["c"].remedy is None
     assert found["d"].state.startswith("missing")
     assert "e" not in found
+    assert found["onnxruntime-training"].remedy is None, "the build for CUDA will do"
 
 
 @pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
