@@ -175,7 +175,7 @@ def feeds(model: onnx.ModelProto, seed: int = 7, batch: int = 2) -> dict[str, np
         shape = [d.dim_value or (9 if i else batch) for i, d in enumerate(kind.shape.dim)]
         dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
         drawn = random.integers(0, 256, shape) if dtype.kind == "u" else random.standard_normal(shape) * 2
-        result[value.name] = drawn.astype(dtype)
+        result[value.name] = np.asarray(drawn).astype(dtype)
     return result
 
 

@@ -488,3 +488,29 @@ def densenet() -> onnx.ModelProto:
         main = net.conv(net.relu(main, f"{name}.relu"), name, 2)
         x = net.op("Concat", [x, main], f"{name}.concat", width + 2, axis=1)
     return net.model(net.classify(x))
+
+
+Build = Callable[..., onnx.ModelProto]
+
+CORPUS: dict[str, tuple[Build, int]] = {
+    "cifar resnet, option A": (lambda **o: cifar_resnet(2, "A", **o), 6),
+    "cifar resnet, option B": (lambda **o: cifar_resnet(1, "B", **o), 3),
+    "resnet 18": (lambda **o: imagenet_resnet(18, **o), 8),
+    "resnet 50 by sums": (lambda **o: imagenet_resnet(50, op="Sum", **o), 16),
+    "resnext 50": (lambda **o: imagenet_resnet(50, groups=2, **o), 16),
+    "preactivation": (lambda **o: preactivation(2, **o), 6),
+    "wide resnet": (lambda **o: preactivation(1, 2, True, **o), 3),
+    "se-resnet": (se_resnet, 4),
+    "mobilenet v2": (mobilenet_v2, 10),
+    "efficientnet b0": (efficientnet_b0, 9),
+    "convnext": (lambda **o: convnext((1, 2), **o), 3),
+    "u-net": (unet, 2),
+    "encoder": (encoder, 4),
+    "encoder, mask fed": (lambda **o: encoder(2, "input", **o), 4),
+    "encoder, mask computed": (lambda **o: encoder(2, "ids", False, **o), 4),
+    "decoder": (decoder, 6),
+    "decoder with a cache": (lambda **o: decoder(2, True, **o), 6),
+    "quartznet": (lambda **o: quartznet(2, 2, **o), 2),
+    "inception-resnet": (inception_resnet, 4),
+}
+"""Networks by name: what builds one, given ``without``, and how many skip connections it has."""
