@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -13,16 +15,19 @@ IMAGE = (1, 3, 12, 12)
 CLASSES = 10
 
 
-def residual(bits: int = 0, blocks: tuple[tuple[int, int], ...] = ((4, 1), (4, 1), (8, 2)), seed: int = 0):
+def residual(
+    bits: int = 0, blocks: tuple[tuple[int, int], ...] = ((4, 1), (4, 1), (8, 2)), head: bool = True, seed: int = 0
+):
     """A network of basic blocks with one skip each; a block that halves the map has a 1x1 projection on its skip.
 
     Args:
         bits: width of QONNX's quantisers on weights and activations; 0 for plain float ONNX.
         blocks: channels and stride of each block.
+        head: whether a classifier follows the last block.
         seed: of the weights.
 
     Returns:
-        A ModelProto: input ``image`` [1, 3, 12, 12], output ``logits`` [1, 10].
+        A ModelProto: input ``image`` [1, 3, 12, 12], output ``logits`` [1, 10] or the last block's map.
     """
     build = _Builder(bits, np.random.default_rng(seed))
     x = build.quantised("image", "image_q", signed=True)
@@ -38,11 +43,12 @@ def residual(bits: int = 0, blocks: tuple[tuple[int, int], ...] = ((4, 1), (4, 1
             skip = build.quantised(skip, f"{name}_projection_q", signed=True)
         x = build.activated(build.node("Add", [main, skip], f"{name}_join"), name)
         channels = width
+    if not head:
+        return build.model(x, [1, channels, *(IMAGE[2] // math.prod(stride for _, stride in blocks),) * 2])
     x = build.node("GlobalAveragePool", [x], "pool")
     x = build.node("Flatten", [x], "flatten", axis=1)
     weight = build.weight(build.normal(channels, CLASSES), "classifier_w")
-    build.node("MatMul", [x, weight], "classifier", output="logits")
-    return build.model()
+    return build.model(build.node("MatMul", [x, weight], "classifier", output="logits"), [1, CLASSES])
 
 
 class _Builder:
@@ -100,10 +106,10 @@ class _Builder:
     def activated(self, x: str, name: str) -> str:
         return self.quantised(self.node("Relu", [x], f"{name}_relu"), f"{name}_q", signed=False)
 
-    def model(self) -> onnx.ModelProto:
+    def model(self, output: str, shape: list[int]) -> onnx.ModelProto:
         image = helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE)
-        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, CLASSES])
-        graph = helper.make_graph(self.nodes, "residual", [image], [logits], list(self.constants.values()))
+        made = helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)
+        graph = helper.make_graph(self.nodes, "residual", [image], [made], list(self.constants.values()))
         opsets = [helper.make_opsetid("", 17)] + [helper.make_opsetid(QONNX, 1)] * bool(self.bits)
         return helper.make_model(graph, ir_version=8, opset_imports=opsets, producer_name="residual")
 

@@ -13,7 +13,7 @@ from onnx_ir.passes import common
 from onnxscript.rewriter import RewritePass, pattern
 
 from examples.adapters.network import image, joins, residual, run
-from passes import FoldConstants, GateSkips, InlineFunctions, RemoveSkips, ShortenSkips, UserError
+from passes import FoldConstants, FoldSkips, GateSkips, InlineFunctions, RemoveSkips, ShortenSkips, UserError
 from passes.adapters.onnx_ir import AsIrPass
 from passes.base import Pass
 
@@ -80,6 +80,13 @@ def test_it_runs_in_a_pass_manager_next_to_the_rewriter() -> None:
     )
     expected = run(RemoveSkips().apply(residual()).model, *IMAGES)
     np.testing.assert_allclose(run(made, *IMAGES), expected, rtol=1e-5)
+
+
+def test_a_manager_may_repeat_a_pass_that_must_leave_a_skip() -> None:
+    short = ShortenSkips(skips=("1", "2")).apply(residual()).model
+    result = ir.passes.PassManager([AsIrPass(FoldSkips())], steps=3)(ir.from_proto(short))
+    assert result.modified
+    assert joins(ir.to_proto(result.model)) == 1
 
 
 def test_weights_go_on_as_the_same_objects() -> None:

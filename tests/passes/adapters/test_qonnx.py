@@ -10,7 +10,7 @@ from qonnx.transformation.general import GiveReadableTensorNames, GiveUniqueNode
 from qonnx.transformation.infer_shapes import InferShapes
 
 from examples.adapters.network import image, joins, residual, run
-from passes import FoldConstants, GateSkips, PassError, RemoveSkips, ShortenSkips
+from passes import FoldConstants, FoldSkips, GateSkips, PassError, RemoveSkips, ShortenSkips
 from passes.adapters.qonnx import AsQonnx
 from passes.base import Pass
 
@@ -72,6 +72,15 @@ def test_notes_are_kept() -> None:
     assert transformation.notes == ()
     wrapper.transform(transformation)
     assert transformation.notes == ("Skip 2 is out already.",)
+
+
+def test_what_a_pass_must_leave_does_not_stop_the_rest() -> None:
+    short = ShortenSkips(skips=("1", "2")).apply(residual()).model
+    transformation = AsQonnx(FoldSkips())
+    folded = ModelWrapper(short).transform(transformation).model
+    assert joins(folded) == 1
+    assert "skip 3 at 'block3_join': its main path spans 2 layers" in transformation.notes[0]
+    np.testing.assert_allclose(run(folded, *IMAGES), run(short, *IMAGES), rtol=1e-4, atol=1e-5)
 
 
 def test_a_refusal_comes_through_as_it_is() -> None:
