@@ -28,6 +28,7 @@ PLACES = {
     "InstanceNormalization": (1, 2),
     "PRelu": (1,),
 }
+STATISTICS = {"BatchNormalization": (3, 4)}
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
@@ -85,10 +86,10 @@ def roles(model: onnx.ModelProto, gates: Sequence[str] = (), freeze: Sequence[st
 
 
 def weights(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
-    """Each operator with weights and the tensor at each of its weight places (initialiser or not)."""
+    """Each operator with weights and the tensor at each of its weight places, running statistics included."""
     return [
         (node, node.input[place])
         for node in model.graph.node
-        for place in PLACES.get(node.op_type, ())
+        for place in PLACES.get(node.op_type, ()) + STATISTICS.get(node.op_type, ())
         if place < len(node.input) and node.input[place]
     ]

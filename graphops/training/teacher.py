@@ -12,7 +12,7 @@ from graphops.data import DataSet
 from graphops.data.feed import METADATA_KEY, Feed
 from graphops.data.normalisation import Normalisation
 from graphops.training.loss import TEACHER
-from graphops.training.prepare import inference_copy
+from graphops.training.readable import inference_copy
 from passes.errors import UserError
 
 

@@ -62,6 +62,12 @@ MENDED: dict[str, onnx.ModelProto] = {
         f"a = Conv(x, w1) b = Relu(a) {HEAD}",
         {"fc_w": he(10, 4), "fc_b": zeros(10), "shape": np.array([4, 1, 1, 1])},
     ),
+    "statistics as Constant nodes": small(
+        "m = Constant <value = float[4] {0.0, 0.0, 0.0, 0.0}> () "
+        "v = Constant <value = float[4] {1.0, 1.0, 1.0, 1.0}> () "
+        "n = BatchNormalization (a, s, o, m, v) b = Relu(n)",
+        {"s": ones(4), "o": zeros(4)},
+    ),
     "half weights": net(
         f"wide = Cast <to = 1> (conv_w) a = Conv <pads = [1,1,1,1]> (x, wide) b = Relu(a) {HEAD}",
         {**WEIGHTS, "conv_w": he(4, 1, 3, 3).astype(np.float16)},
@@ -86,7 +92,7 @@ def test_the_training_copy_computes_what_the_model_computes(case: str) -> None:
         one_by_one = run(prepare(small()).runnable({}), x)
     np.testing.assert_allclose(batch, one_by_one, atol=1e-6)
     assert set(prepared.roles.trained) >= {"fc_w", "fc_b"}
-    assert len(prepared.roles.trained) == 3
+    assert len(prepared.roles.trained) == 3 + len(prepared.roles.statistics)
 
 
 def test_the_model_is_not_modified_and_comes_back_with_nothing_changed_but_values() -> None:

@@ -18,6 +18,7 @@ import pytest
 from graphops.data import DataSet
 from graphops.models import build
 from graphops.training import Progress, Trained, TrainOptions, train
+from graphops.training.interrupt import DeferredInterrupt
 from passes import GateSkips, UserError
 from tests.graphops.training.nets import same_values
 
@@ -183,3 +184,13 @@ def test_a_folder_with_another_run_is_refused(digits: DataSet, tmp_path: Path) -
     fewer = dataclasses.replace(digits, train=digits.train.first(500))
     with pytest.raises(UserError, match="holds a training with another data"):
         run(fewer, tmp_path)
+
+
+def test_a_second_ctrl_c_acts_at_once() -> None:
+    with DeferredInterrupt() as interrupt:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+        interrupt.check()

@@ -1,0 +1,141 @@
+"""A copy of a model that the runtime reads: its opset, its IR, a free batch size, and where its logits are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from graphops.training import mend
+from graphops.training.roles import FLOATS
+from graphops.training.runtime import MAX_IR, MAX_OPSET
+from passes import InlineFunctions
+from passes.errors import UserError
+
+MIN_OPSET, OLD_OPSET = 13, 17  # a graph below the first is converted to the second
+BATCH = "graphops_batch"
+STANDARD = ("", "ai.onnx")
+
+
+def inference_copy(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """A copy of ``model`` for inference here with a free batch size, and the name of its logits.
+
+    Raises:
+        UserError: when its opset is too new, or it has not one input.
+    """
+    copy = readable(inlined(model, []), [])
+    mend.constants_as_initialisers(copy)
+    name = only_input(copy)
+    logits = logits_of(copy)
+    free_batch(copy, name, [logits])
+    return copy, logits
+
+
+def readable(source: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
+    """A copy in an opset and IR that the runtime reads, without what training does not need."""
+    model = onnx.ModelProto()
+    model.CopyFrom(source)
+    opset = next((o.version for o in model.opset_import if o.domain in STANDARD), 1)
+    target = MAX_OPSET if opset > MAX_OPSET else OLD_OPSET if opset < MIN_OPSET else opset
+    if target != opset:
+        try:
+            model = onnx.version_converter.convert_version(model, target)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise UserError(
+                f"The model's opset {opset} is outside {MIN_OPSET} to {MAX_OPSET}, which training reads, and onnx "
+                f"cannot convert it ({reason}); export it again with opset {OLD_OPSET}."
+            ) from error
+        lost = {i.name for i in source.graph.initializer} - {i.name for i in model.graph.initializer}
+        kept = [i.name for i in source.graph.initializer if i.name in lost and i.data_type in FLOATS and len(i.dims)]
+        if kept:
+            raise UserError(
+                f"Converting the model from opset {opset} to {target} loses the initialiser {kept[0]!r}; "
+                f"export it again with opset {OLD_OPSET}."
+            )
+        notes.append(f"The training copy was converted from opset {opset} to {target}.")
+    model.ir_version = min(model.ir_version, MAX_IR)
+    initialisers = {i.name for i in model.graph.initializer}
+    inputs = [onnx.ValueInfoProto.FromString(i.SerializeToString()) for i in model.graph.input]
+    del model.graph.input[:]
+    model.graph.input.extend(i for i in inputs if i.name not in initialisers)
+    for field in ("value_info", "quantization_annotation", "metadata_props"):
+        del getattr(model.graph, field)[:]
+    del model.functions[:]
+    del model.metadata_props[:]
+    return model
+
+
+def inlined(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
+    """The model without calls of its own functions."""
+    called = {(f.domain, f.name) for f in model.functions}
+    if not any((n.domain, n.op_type) in called for n in model.graph.node):
+        return model
+    notes.append("The model's functions were inlined.")
+    return InlineFunctions().apply(model).model
+
+
+def only_input(model: onnx.ModelProto) -> str:
+    """The name of the model's only input that is no initialiser.
+
+    Raises:
+        UserError: when there are several, or it is of another float type than float32.
+    """
+    initialisers = {i.name for i in model.graph.initializer}
+    inputs = [i for i in model.graph.input if i.name not in initialisers]
+    if len(inputs) != 1:
+        names = ", ".join(repr(i.name) for i in inputs) or "none"
+        raise UserError(f"Training feeds one input, and the model's inputs are {names}; give a model with one.")
+    kind = inputs[0].type.tensor_type.elem_type
+    if kind in FLOATS - {TensorProto.FLOAT}:
+        raise UserError(
+            f"The model's input {inputs[0].name!r} is {TensorProto.DataType.Name(kind).lower()} and training is in "
+            "float32; convert the model to float32."
+        )
+    return inputs[0].name
+
+
+def logits_of(model: onnx.ModelProto, output: str | None = None) -> str:
+    """The tensor with the logits: the output, or the input of the Softmax or LogSoftmax that makes it.
+
+    Raises:
+        UserError: when there are several outputs and none is named, or none of that name.
+    """
+    names = [o.name for o in model.graph.output]
+    if output is None and len(names) != 1:
+        raise UserError(f"The model has the outputs {', '.join(names)}; say which holds the logits with `output`.")
+    name = output if output is not None else names[0]
+    if name not in names:
+        raise UserError(f"The model has no output {name!r}; it has {', '.join(names)}.")
+    producers = {o: n for n in model.graph.node for o in n.output}
+    while name in producers and producers[name].op_type in ("Softmax", "LogSoftmax", "Identity"):
+        name = producers[name].input[0]
+    return name
+
+
+def free_batch(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> None:
+    """Make the first dimension of the input free and ``outputs`` the outputs, where a batch size was fixed.
+
+    Reshapes that spell out the fixed batch size take the size from their input instead.
+    """
+    value = next(i for i in model.graph.input if i.name == name)
+    dims = value.type.tensor_type.shape.dim
+    fixed = dims[0].dim_value if len(dims) and dims[0].HasField("dim_value") else 0
+    if len(dims):
+        dims[0].Clear()
+        dims[0].dim_param = BATCH
+    del model.graph.output[:]
+    model.graph.output.extend(helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs)
+    if not fixed:
+        return
+    shapes = {i.name: i for i in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "Reshape" or node.input[1] not in shapes or any(a.i for a in node.attribute):
+            continue
+        target = numpy_helper.to_array(shapes[node.input[1]])
+        if target.size > 1 and target[0] == fixed and node.input[0] not in shapes:
+            own = model.graph.initializer.add()
+            own.CopyFrom(numpy_helper.from_array(np.concatenate([[0], target[1:]]), f"{node.name}/shape"))
+            node.input[1] = own.name
