@@ -351,7 +351,7 @@ class Editor:
     def add_constant(self, name: str, value: np.ndarray) -> gs.Variable:
         """A new initialiser, named ``name`` or, where that is taken, after it."""
         name = self.fresh(name)
-        self._new_initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self._new_initializers[name] = numpy_helper.from_array(np.asarray(value), name)
         self._touch()
         return self.tensor(name)
 
@@ -360,7 +360,7 @@ class Editor:
         maker = self.producer(tensor)
         assert maker is not None, "only what a node makes can become a constant"
         maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = gs.Variable.empty()
-        self._new_initializers[tensor.name] = numpy_helper.from_array(np.ascontiguousarray(value), tensor.name)
+        self._new_initializers[tensor.name] = numpy_helper.from_array(np.asarray(value), tensor.name)
         if not any(t.name for t in maker.outputs):
             self.remove(maker)
         self._touch()
@@ -448,7 +448,7 @@ class Editor:
         if old is not None:
             proto = self.initializer(old.name)
             if proto is not None and self.is_private(old) and not self._is_annotated(old):
-                replaced = numpy_helper.from_array(np.ascontiguousarray(value), old.name)
+                replaced = numpy_helper.from_array(np.asarray(value), old.name)
                 copy_fields(proto, replaced, leave=VALUE_FIELDS)
                 self._new_initializers[old.name] = replaced
                 self._stale_shapes.add(old.name)
