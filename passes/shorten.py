@@ -13,7 +13,7 @@ from passes.flow import WEIGHTED_BY_CONSTANT, Flow, between
 from passes.geometry import SLIDING, padding_of, sliding_of
 from passes.graph import QUANTISERS, Editor, Node, is_standard
 from passes.selection import attempt, select
-from passes.skips import Skip, is_affine, join_of, write_records
+from passes.skips import Skip, is_affine, is_join, join_of, write_records
 
 _ELEMENTWISE = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Identity", "Dropout"})
 _ACTIVATIONS = frozenset(
@@ -30,6 +30,7 @@ class Layer:
         entry: the node whose input ``slot`` the layer's data come in by: the weighted node, or a Pad before it.
         tail: the last of the elementwise affine nodes after the weighted one (it, where there are none).
         activation: the activation that follows the tail, if one does.
+        is_last: whether nothing but other joins lies between the tail and the join of the long skip.
         fits: whether what comes in and what the tail makes have one shape.
     """
 
@@ -37,6 +38,7 @@ class Layer:
     slot: int
     tail: Node
     activation: Node | None
+    is_last: bool
     fits: bool
 
     @property
@@ -108,7 +110,7 @@ class ShortenSkips(Pass):
             The new joins, each with which of its inputs the main path is.
         """
         last = layers[-1]
-        reuse = self.join == "before-activation" and last.tail is editor.producer(join.inputs[main])
+        reuse = self.join == "before-activation" and last.is_last
         if not reuse:
             editor.redirect(join.outputs[0], join.inputs[main])
             editor.remove(join)
@@ -167,13 +169,16 @@ def _layers(editor: Editor, skip: Skip) -> list[Layer]:
         while end + 1 < len(path) and _is_tail(flow, path[end + 1][0]):
             end += 1
         tail = path[end][0]
-        readers = editor.consumers(editor.tensor(skip.join)) if end + 1 == len(path) else [path[end + 1][0]]
-        following = readers[0] if len(readers) == 1 else None
+        is_last = all(is_join(other) for other, _ in path[end + 1 :])
+        joined = editor.tensor(skip.join)
+        readers = editor.consumers(joined) if is_last else [path[end + 1][0]]
+        following = readers[0] if len(readers) == 1 and not (is_last and editor.is_pinned(joined)) else None
         layers.append(
             Layer(
                 *entry,
                 tail=tail,
                 activation=following if following is not None and following.op in _ACTIVATIONS else None,
+                is_last=is_last,
                 fits=_fits(editor, *entry, node, tail),
             )
         )

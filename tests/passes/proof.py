@@ -58,3 +58,12 @@ def _read(graph: onnx.GraphProto) -> Iterator[str]:
         for attribute in node.attribute:
             for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
                 yield from _read(inner)
+
+
+def assert_equal(model: onnx.ModelProto, expected: onnx.ModelProto) -> None:
+    """The same graph, node by node and weight by weight."""
+    for field in ("node", "initializer", "input", "output", "value_info"):
+        ours, theirs = getattr(model.graph, field), getattr(expected.graph, field)
+        assert [item.name for item in ours] == [item.name for item in theirs]
+        for a, b in zip(ours, theirs, strict=True):
+            assert a == b

@@ -14,18 +14,9 @@ from passes import GateSkips, PassError, RemoveSkips, find_skips
 from passes.skips import METADATA
 from tests.passes.net import assert_same_function, count
 from tests.passes.networks import CORPUS, FLOAT, Net, cifar_resnet, unet
-from tests.passes.proof import applied
+from tests.passes.proof import applied, assert_equal
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
-
-
-def assert_equal(model: onnx.ModelProto, expected: onnx.ModelProto) -> None:
-    """The same graph, node by node and weight by weight."""
-    for field in ("node", "initializer", "input", "output", "value_info"):
-        ours, theirs = getattr(model.graph, field), getattr(expected.graph, field)
-        assert [item.name for item in ours] == [item.name for item in theirs]
-        for a, b in zip(ours, theirs, strict=True):
-            assert a == b
 
 
 def removed(model: onnx.ModelProto, **options: object) -> onnx.ModelProto:
