@@ -57,7 +57,7 @@ class Lowered:
     Attributes:
         dataflow: the layers.
         notes: one sentence for each thing that a person should know.
-        judges: for each Thresholding by name, what its thresholds were taken from.
+        judges: by the name of a quantised tensor, what its thresholds were taken from.
         logits: by the name of a LabelSelect, the tensor of the graph whose largest value it finds.
         layouts: of the graph's tensors, by name.
     """

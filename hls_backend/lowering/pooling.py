@@ -69,8 +69,8 @@ def pool_now(state: State, value: Value) -> Value:
     return replace(value, wire=wire, steps=value.pieces)
 
 
-def max_pool(state: State, step: MaxPooling, wire: Wire) -> Wire:
-    """The pooling of a wire's integers.
+def max_pool(state: State, step: MaxPooling, wire: Wire, tensor: str = "") -> Wire:
+    """The pooling of a wire's integers; ``tensor``: of the graph that it makes.
 
     Raises:
         LoweringError: when zeros would pad integers that can be negative.
@@ -83,7 +83,7 @@ def max_pool(state: State, step: MaxPooling, wire: Wire) -> Wire:
     pooled = windows(state, step.name, padded(state, step.name, wire, step.pads), step.kernel, step.strides, True)
     rows, columns, _ = pooled.shape
     pool = Pool(builder.name(f"{step.name}_pool"), (rows, columns), wire.channels, step.kernel, wire.type)
-    return builder.add(pool, [pooled], wire.numbers)
+    return builder.add(pool, [pooled], wire.numbers, tensor)
 
 
 def average_pooling(state: State, node: Node) -> Value:

@@ -33,37 +33,27 @@ def quantise(state: State, node: Node) -> Value:
     value = state.value(node, 0).renamed(node.inputs[0].name, private=state.is_private(node.inputs[0]))
     step, offset = _grid(quantiser, value.layout, value.shape)
     value = _rising(state, value, quantiser)
-    wire, channels = value.wire, value.channels
-
-    def levels(integers: np.ndarray) -> np.ndarray:
-        return _levels(quantiser, value, integers)
-
-    low, high = (levels(ends[None])[0] for ends in (wire.numbers.low, wire.numbers.high))
-    base, top = int(low.min()), int(high.max())
-    if is_identity(levels, channels, *wire.numbers.span):
+    wire, tensor = value.wire, node.outputs[0].name
+    name = state.builder.name(f"{node.name or tensor}_thresholds")
+    judge = Judge(value, quantiser, name)
+    low, high = (judge.levels(ends[None])[0] for ends in (wire.numbers.low, wire.numbers.high))
+    if is_identity(judge.levels, value.channels, *wire.numbers.span):
         wire, private = wire.read_as(step, offset), value.private
     else:
-        top = max(top, base + 1)
+        base, top = int(low.min()), max(int(high.max()), int(low.min()) + 1)
         if top - base > _MOST_STEPS:
             raise LoweringError(
                 label(node), f"it makes {top - base + 1} levels of an accumulator", "quantise activations to 8 bits"
             )
-        thresholds = search(levels, channels, *wire.numbers.span, base, top)
+        thresholds = search(judge.levels, value.channels, *wire.numbers.span, base, top)
         rows, columns, _ = wire.shape
-        name = state.builder.name(f"{node.name or node.outputs[0].name}_thresholds")
         layer = Thresholding(name, (rows, columns), thresholds, base, wire.type, least(base, top))
-        state.judges[name] = Judge(value, quantiser)
-        wire, private = state.builder.add(layer, [wire], Numbers(low, high, step, offset), node.outputs[0].name), True
+        numbers = Numbers(low, high, step, offset)
+        wire = state.builder.add(layer, [wire], numbers, "" if value.poolings else tensor)
+        state.judges[tensor], private = judge, True
     for pooling in value.poolings:
-        wire = max_pool(state, pooling, wire)
-    return Value(wire, node.outputs[0].name, value.layout, value.shape, (), private)
-
-
-def _levels(quantiser: Quantiser, value: Value, integers: np.ndarray) -> np.ndarray:
-    """The levels of ``integers`` [n, channels] on the wire."""
-    found = value.layout.gather(quantiser.levels(value.layout.spread(value.evaluate(integers))))
-    assert found is not None, "the grid was checked to be one a channel"
-    return found
+        wire = max_pool(state, pooling, wire, tensor if pooling is value.poolings[-1] else "")
+    return Value(wire, tensor, value.layout, value.shape, (), private)
 
 
 def _grid(quantiser: Quantiser, layout: Layout, image: Shape) -> tuple[np.ndarray, np.ndarray]:
@@ -89,11 +79,8 @@ def _rising(state: State, value: Value, quantiser: Quantiser) -> Value:
             value = pool_now(state, value)  # the largest before is not the largest after
     direction = value.direction()
     if direction is None:
-
-        def levels(integers: np.ndarray) -> np.ndarray:
-            return _levels(quantiser, value, integers)
-
-        direction = try_direction(levels, value.channels, *value.wire.numbers.span)
+        judge = Judge(value, quantiser, "")
+        direction = try_direction(judge.levels, value.channels, *value.wire.numbers.span)
         if direction is None or (direction == 2).any():
             culprit = _culprit(value)
             raise LoweringError(

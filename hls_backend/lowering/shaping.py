@@ -43,27 +43,20 @@ def reshape(state: State, node: Node) -> Value:
     return value.renamed(node.outputs[0].name, layout, state.is_private(node.inputs[0]))
 
 
+_ORDERS = (("C",), ("C", "W"), ("C", "H", "W"), ("W", "C"), ("H", "W", "C"))
+
+
 def _reshaped(value: Value, sizes: list[int]) -> Layout | None:
     """The layout of axes of ``sizes`` after the batch; None where axes are cut."""
     rows, columns, channels = value.shape
     own = {"H": rows, "W": columns, "C": channels}
     names = [name for axis in value.layout.axes[1:] for name in axis]
-    if [s for s in sizes if s != 1] == [own[n] for n in names if own[n] != 1]:
-        left = [n for n in names if own[n] != 1] or ["C"]
-        if len(sizes) <= 3 and (len(sizes) == 1 or "C" in left):
-            return _with_ones(sizes, left)
     if len(sizes) == 1 and sizes[0] == rows * columns * channels:
-        return Layout(("N", "".join(names)))
-    return None
-
-
-def _with_ones(sizes: list[int], left: list[str]) -> Layout | None:
-    """Axes of size 1 take the names that are missing, such that the whole stays in ONNX's order if it can."""
-    for standard in (("C", "H", "W"), ("C", "W"), ("C",), ("H", "W", "C"), ("W", "C")):
-        if len(standard) == len(sizes):
-            real = [name for name, size in zip(standard, sizes, strict=True) if size != 1]
-            if real == left or (not real and left == ["C"]):
-                return Layout(("N", *standard))
+        return Layout(("N", "C" if rows == columns == 1 else "".join(names)))
+    long = [name for name in names if own[name] != 1]
+    for order in _ORDERS:  # axes of size 1 come and go; those that stay keep their order
+        if [own[n] for n in order] == sizes and [n for n in order if own[n] != 1] == long:
+            return Layout(("N", *order))
     return None
 
 

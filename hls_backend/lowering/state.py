@@ -23,10 +23,25 @@ class Judge:
     Attributes:
         value: what the quantiser reads.
         quantiser: the quantiser.
+        layer: the Thresholding's name.
     """
 
     value: Value
     quantiser: Quantiser
+    layer: str
+
+    def levels(self, integers: np.ndarray, shift: float | np.ndarray = 0.0) -> np.ndarray:
+        """The levels of ``integers`` [n, channels] on the wire, their values shifted first."""
+        values = self.value.evaluate(integers) + shift
+        found = self.value.layout.gather(self.quantiser.levels(self.value.layout.spread(values)))
+        assert found is not None, "the grid was checked to be one a channel"
+        return found
+
+    def magnitude(self) -> np.ndarray:
+        """A bound, a channel, of the numbers that the value is computed from."""
+        numbers = self.value.wire.numbers
+        ends = np.stack([numbers.low, numbers.high, np.zeros_like(numbers.low)])
+        return np.asarray(np.abs(self.value.evaluate(ends)).sum(axis=0))
 
 
 @dataclass
@@ -40,7 +55,7 @@ class State:
         host: the tensors that the host computes, by name.
         host_quantiser: the quantiser that makes the dataflow's input, once it is found.
         terminal: by the graph output's name, the operator (Softmax, ArgMax, ...) that was taken off it.
-        judges: for each Thresholding by name, what its thresholds were taken from.
+        judges: by the name of a quantised tensor, what its thresholds were taken from.
         logits: by the name of a LabelSelect, the tensor whose largest value it finds.
         notes: what a person should know.
     """
