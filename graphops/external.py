@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import onnx
 from onnx import AttributeProto, TensorProto
@@ -176,33 +177,42 @@ def data_file(output: Path) -> Path:
 def split(model: onnx.ModelProto, output: Path, force: bool) -> onnx.ModelProto:
     """Write the large tensors of ``model`` to ``<output>.data``; return a model that refers to them.
 
-    ``model`` itself is the same afterwards.
+    ``model`` itself is not touched, and no more than one tensor of it is held twice.
     """
     data = data_file(output)
-    contents = {i: t.raw_data for i, t in enumerate(tensors(model)) if len(t.raw_data) >= SMALL}
-    offsets = {}
+    light = hollow(model)
     with atomic(data, force) as stream:
-        for i, content in contents.items():
-            stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
-            offsets[i] = stream.tell()
-            stream.write(content)
-    light = _without(model, contents)
-    for i, tensor in enumerate(tensors(light)):
-        if i in contents:
-            onnx.external_data_helper.set_external_data(tensor, data.name, offsets[i], len(contents[i]))
-            tensor.ClearField("raw_data")
+        for tensor, target in zip(tensors(model), tensors(light), strict=True):
+            content = tensor.raw_data
+            if len(content) >= SMALL:
+                stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
+                target.raw_data = b""  # set_external_data wants the field to be there
+                onnx.external_data_helper.set_external_data(target, data.name, stream.tell(), len(content))
+                target.ClearField("raw_data")
+                stream.write(content)
     return light
 
 
-def _without(model: onnx.ModelProto, contents: dict[int, bytes]) -> onnx.ModelProto:
-    """A copy of ``model`` that lacks ``contents``, made without copying them."""
-    kept = [t for i, t in enumerate(tensors(model)) if i in contents]
+def hollow(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of ``model`` whose large initialisers say that their data lie elsewhere: the graph, at no weight."""
     light = onnx.ModelProto()
-    try:
-        for tensor in kept:
-            tensor.raw_data = b"\0"
-        light.CopyFrom(model)
-    finally:
-        for tensor, content in zip(kept, contents.values(), strict=True):
-            tensor.raw_data = content
+    _copy_fields(model, light, but="graph")
+    _copy_fields(model.graph, light.graph, but="initializer")
+    for tensor in model.graph.initializer:
+        is_large = len(tensor.raw_data) >= SMALL
+        copied = light.graph.initializer.add()
+        _copy_fields(tensor, copied, but="raw_data" if is_large else None)
+        if is_large:
+            copied.data_location = TensorProto.EXTERNAL
     return light
+
+
+def _copy_fields(source: Any, target: Any, but: str | None) -> None:
+    """Copy every field of a message except ``but`` into the empty message ``target``."""
+    for descriptor, value in source.ListFields():
+        if descriptor.name == but:
+            continue
+        if hasattr(value, "MergeFrom"):  # a message, or a repeated field
+            getattr(target, descriptor.name).MergeFrom(value)
+        else:
+            setattr(target, descriptor.name, value)

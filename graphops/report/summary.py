@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from graphops import statistics
+from graphops.external import hollow
 from passes.errors import ModelError
 
 
@@ -32,6 +33,7 @@ class Summary:
 
 def summarise(model: onnx.ModelProto, bits: int = 32) -> Summary:
     """The figures of ``model``, its activations ``bits`` wide where no quantiser says otherwise."""
+    model = hollow(model)  # counting copies the graph now and then
     return Summary(
         operators=dict(sorted(statistics.operators(model).items())),
         joins=statistics.joins_left(model),
