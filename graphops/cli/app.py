@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -16,6 +17,8 @@ from graphops.cli.rewrite import rewrite_verb
 from graphops.cli.run import run
 from graphops.cli.skips import skips
 from passes.base import registry
+
+_log = logging.getLogger("passes")
 
 app = typer.Typer(
     name="graphops",
@@ -52,5 +55,11 @@ for _verb in (demo, skips, evaluate, run, draw, doctor):
 app.command("finetune")(finetune_verb())
 app.command("passes")(list_passes)
 
-for _name in registry:
-    app.command(_name, rich_help_panel="Passes")(rewrite_verb(registry[_name]))
+_taken = {command.name for command in app.registered_commands}
+for _cls in registry.values():
+    try:
+        if _cls.name in _taken:
+            raise ValueError("graphops has a verb of that name")
+        app.command(_cls.name, rich_help_panel="Passes")(rewrite_verb(_cls))
+    except ValueError as error:  # a pass of another package, with a name or an option's name that is ours
+        _log.warning(f"The pass {_cls.name!r} of {_cls.__module__} is no verb: {error}; use it in Python.")

@@ -210,3 +210,19 @@ def test_a_broken_one_does_not_stop_the_command_line(tmp_path: Path) -> None:
         "The pass 'stamp' of the package 'acme-passes' is left out: No module named 'a_library_that_is_not_there'; "
         "update that package or uninstall it.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "entry", "reason"),
+    [
+        (PASS.replace('"stamp"', '"skips"'), "skips", "graphops has a verb of that name"),
+        (PASS.replace("word", "force"), "stamp", "duplicate parameter name: 'force'"),
+    ],
+)
+def test_one_that_clashes_with_a_verb_does_not_stop_it_either(
+    tmp_path: Path, model: Path, module: str, entry: str, reason: str
+) -> None:
+    package(tmp_path / "site", module, f"{entry} = acme:Stamp")
+    found = graphops(tmp_path / "site", "skips", model)
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == f"The pass {entry!r} of acme is no verb: {reason}; use it in Python.\n"
