@@ -6,16 +6,25 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import onnx_graphsurgeon as gs
+from onnx import helper
 
 from passes.base import Pass, register
-from passes.errors import ModelError
-from passes.graph import QUANTISERS, Editor, Node, is_standard
+from passes.errors import ModelError, WeightElsewhereError
+from passes.graph import QUANTISERS, RANDOM, Editor, Node, is_standard, label
 
-_RANDOM = frozenset(
-    "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli Dropout".split()
-)
 _MOST = 2**26
+_MOST_IN_ALL = 2**28
+
+# Operators whose reference takes time in proportion to what they make, or that BLAS computes.
+_QUICK = frozenset(
+    "Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos Div Equal Erf Exp Expand Floor Gather "
+    "Gemm Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max Min Mul Neg Not Or Pad Pow Range Reciprocal "
+    "ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round Shape Sigmoid Sign Sin Size Slice Split "
+    "Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where".split()
+)
+_MOST_OF_OTHERS = 2**16
 
 
 @register
@@ -23,8 +32,9 @@ _MOST = 2**26
 class FoldConstants(Pass):
     """Replaces what is computed from constants alone by initialisers of the same names. Exact.
 
-    Quantisers stay, as they say which grid a weight lies on; so do random operators, operators of other domains,
-    Constant nodes, and results of more than 2^26 elements.
+    Quantisers stay, as they say which grid a weight lies on; so do random operators, operators of other domains or
+    with subgraphs, Constant nodes and graph outputs. What would be too large (2^26 elements, 2^28 in all) or too slow
+    to compute here stays as well, and is told.
     """
 
     name: ClassVar[str] = "fold-constants"
@@ -32,50 +42,68 @@ class FoldConstants(Pass):
     reads_weights: ClassVar[bool] = True
 
     def rewrite(self, editor: Editor) -> list[str]:
-        computed: dict[str, gs.Variable] = {}
-        given = {t.name for n in editor.nodes if n.op == "Constant" for t in n.outputs}
-
-        def is_constant(tensor: gs.Variable) -> bool:
-            return not tensor.name or tensor.name in computed or tensor.name in given or editor.is_initializer(tensor)
-
-        foldable: set[int] = set()
+        constant = {t.name for n in editor.nodes if n.op == "Constant" for t in n.outputs} | {""}
+        foldable: dict[int, Node] = {}
+        notes, total = [], 0
         for node in editor.nodes:
-            if _is_pure(node) and all(is_constant(t) for t in node.inputs) and _is_small(editor, node):
-                foldable.add(id(node))
-                computed |= {t.name: t for t in node.outputs if t.name}
-        notes = []
+            if _is_pure(node) and all(t.name in constant or editor.is_initializer(t) for t in node.inputs):
+                sizes = [_size(editor, t) for t in node.outputs if t.name]
+                total += sum(size for size in sizes if size is not None and size <= _MOST)
+                reason = _reason_against(editor, node, sizes, total)
+                if reason is not None:
+                    notes.append(f"{label(node)} stays: {reason}.")
+                    continue
+                foldable[id(node)] = node
+                constant |= {t.name for t in node.outputs}
         wanted = [
-            t
-            for t in computed.values()
-            if not editor.is_pinned(t) and any(id(n) not in foldable for n in editor.consumers(t))
+            (tensor, editor.element_type(tensor), editor.shape(tensor))
+            for node in foldable.values()
+            for tensor in node.outputs
+            if tensor.name not in editor.outputs and any(id(n) not in foldable for n in editor.readers(tensor))
         ]
-        for tensor in wanted:
+        known: dict[str, np.ndarray] = {}
+        for tensor, kind, shape in wanted:
             try:
-                value = editor.value(tensor)
+                value = editor.value(tensor, known)
+            except WeightElsewhereError:
+                raise
             except ModelError as error:
-                notes.append(f"{tensor.name!r} is left as it is: {error}")
-            else:
+                notes.append(f"{tensor.name!r} stays: {error}")
+                continue
+            if (helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) == (kind, shape):
                 editor.become_constant(tensor, value)
+            else:
+                notes.append(f"{tensor.name!r} stays: its reference gives {value.dtype} of shape {list(value.shape)}.")
         return notes
 
 
 def _is_pure(node: Node) -> bool:
-    """Whether the node computes the same from the same inputs, and can be computed here."""
+    """Whether the node computes the same from the same inputs, and says nothing that its value would not say."""
     return (
         is_standard(node)
         and node.op not in QUANTISERS
-        and node.op not in _RANDOM
-        and node.op != "Constant"
+        and node.op not in RANDOM
+        and node.op not in ("Constant", "Dropout")
         and bool(node.inputs)
         and not any(a.HasField("g") or a.graphs for a in node.source.attribute)
     )
 
 
-def _is_small(editor: Editor, node: Node) -> bool:
-    shapes = [editor.shape(t) for t in node.outputs if t.name]
-    return all(
-        shape is not None
-        and all(isinstance(d, int) for d in shape)
-        and math.prod(d for d in shape if isinstance(d, int)) <= _MOST
-        for shape in shapes
-    )
+def _size(editor: Editor, tensor: gs.Variable) -> int | None:
+    """The number of elements, None when unknown."""
+    shape = editor.shape(tensor)
+    sizes = [d for d in shape or () if isinstance(d, int)]
+    return math.prod(sizes) if shape is not None and len(sizes) == len(shape) else None
+
+
+def _reason_against(editor: Editor, node: Node, sizes: list[int | None], total: int) -> str | None:
+    """Why the node had better not be computed here."""
+    if None in sizes:
+        return "the size of what it makes is unknown before it runs"
+    largest = max((size for size in sizes if size is not None), default=0)
+    if largest > _MOST or total > _MOST_IN_ALL:
+        return f"what it makes is too large to store ({largest:,} elements)"
+    read = max((_size(editor, t) or 0 for t in node.inputs if t.name), default=0)
+    if node.op not in _QUICK and max(read, largest) > _MOST_OF_OTHERS:
+        return "it would take too long here"
+    return None

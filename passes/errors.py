@@ -14,6 +14,10 @@ class ModelError(UserError):
     """A model file or graph that cannot be read, checked or understood."""
 
 
+class WeightElsewhereError(ModelError):
+    """A weight is needed that lies in a file which was not loaded."""
+
+
 class PassError(UserError):
     """A pass that cannot do the whole of what it says.
 

@@ -32,6 +32,7 @@ from passes.protobufs import (
     names_in,
     names_read,
     names_trained,
+    read_value,
     typed,
 )
 
@@ -262,28 +263,25 @@ class Editor:
             proto = value["value"]
         return math.prod(proto.dims)
 
-    def value(self, tensor: gs.Variable) -> np.ndarray:
+    def value(self, tensor: gs.Variable, known: dict[str, np.ndarray] | None = None) -> np.ndarray:
         """The value of a constant: an initialiser, a Constant node, or what is computed from those alone.
+
+        Args:
+            tensor: the constant.
+            known: values by name that need not be computed; what is computed on the way is added.
 
         Raises:
             ModelError: when the tensor is no constant, its data are external, or an operator has no reference.
         """
-        proto = self.initializer(tensor.name)
-        return np.asarray(numpy_helper.to_array(in_memory(proto))) if proto is not None else self._compute(tensor)
-
-    def _compute(self, tensor: gs.Variable) -> np.ndarray:
-        from onnx.reference import ReferenceEvaluator
-
-        from passes.reference import NEW_OPSET, DequantizeLinear, QuantizeLinear
-
+        known = {} if known is None else known
         nodes: dict[int, Node] = {}
-        constants: dict[str, onnx.TensorProto] = {}
         pending = [tensor]
         while pending:
             current = pending.pop()
             proto = self.initializer(current.name)
             if proto is not None:
-                constants[current.name] = in_memory(proto)
+                known[current.name] = read_value(proto)
+            if current.name in known:
                 continue
             node = self.producer(current)
             if node is None:
@@ -292,19 +290,24 @@ class Editor:
                 raise ModelError(f"The tensor {tensor.name!r} cannot be computed: {label(node)} is in its way.")
             if id(node) not in nodes:
                 nodes[id(node)] = node
-                for attribute in node.source.attribute:
-                    in_memory(attribute.t)
                 pending.extend(t for t in node.inputs if t.name)
-        protos = [_proto(n, self._attributes.get(id(n), {})) for n in self._in_order(list(nodes.values()))]
-        output = helper.make_empty_tensor_value_info(tensor.name)
-        graph = helper.make_graph(protos, "constant", [], [output], list(constants.values()))
-        model = helper.make_model(graph, opset_imports=self.source.opset_import, ir_version=10)
-        missing = [DequantizeLinear, QuantizeLinear] if self.opset < NEW_OPSET else []
+        for node in self._in_order(list(nodes.values())):
+            self._evaluate(node, known)
+        return known[tensor.name]
+
+    def _evaluate(self, node: Node, known: dict[str, np.ndarray]) -> None:
+        """Compute what ``node`` makes of ``known`` values, and add it to them."""
+        from passes.reference import evaluate
+
+        proto = _proto(node, self._attributes.get(id(node), {}))
+        proto.domain = ""  # the evaluator knows no other name for it
+        for attribute in proto.attribute:
+            in_memory(attribute.t)
         try:
-            (value,) = ReferenceEvaluator(model, new_ops=missing).run(None, {})
+            results = evaluate(proto, known, self.opset)
         except Exception as error:
-            raise ModelError(f"The constant {tensor.name!r} cannot be computed: {str(error).rstrip('.')}.") from error
-        return np.asarray(value)
+            raise ModelError(f"{label(node)} cannot be computed: {str(error).rstrip('.')}.") from error
+        known |= {t.name: np.asarray(r) for t, r in zip(node.outputs, results, strict=True) if t.name}
 
     def shape(self, tensor: gs.Variable) -> Shape | None:
         """The inferred shape: ints, names of symbolic dimensions, None for unknown ones; None when unknown."""

@@ -36,7 +36,10 @@ class HalfWeights(Pass):
         for proto in list(editor.source.graph.initializer):
             tensor = editor.tensor(proto.name)
             small = math.prod(proto.dims) <= self.above
-            if proto.data_type != TensorProto.FLOAT or small or not tensor.outputs or editor.is_pinned(tensor):
+            if proto.data_type != TensorProto.FLOAT or small or not editor.readers(tensor):
+                continue
+            if editor.is_pinned(tensor):
+                notes.append(f"{proto.name!r} stays float32: it is an output, or read inside a subgraph.")
                 continue
             value = editor.value(tensor)
             with np.errstate(over="ignore"):

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
-from passes.errors import ModelError
+from passes.errors import ModelError, WeightElsewhereError
 
 VALUE_FIELDS = {f.name for f in onnx.TensorProto.DESCRIPTOR.fields} - {"doc_string", "metadata_props"}
 """The fields of a TensorProto that hold its name, its type or its values."""
@@ -29,8 +30,18 @@ def is_big(proto: onnx.TensorProto) -> bool:
 def in_memory(proto: onnx.TensorProto) -> onnx.TensorProto:
     """``proto``, which must not leave its values in another file."""
     if proto.data_location == onnx.TensorProto.EXTERNAL:
-        raise ModelError(f"The weight {proto.name!r} lies in an external file; load the model with its external data.")
+        raise WeightElsewhereError(
+            f"The weight {proto.name!r} lies in an external file; load the model with its external data."
+        )
     return proto
+
+
+def read_value(proto: onnx.TensorProto) -> np.ndarray:
+    """The values of a tensor in memory."""
+    try:
+        return np.asarray(numpy_helper.to_array(in_memory(proto)))
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"The weight {proto.name!r} cannot be read: {str(error).rstrip('.')}.") from error
 
 
 def graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:

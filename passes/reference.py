@@ -1,13 +1,17 @@
-"""Operators that onnx's reference evaluator knows only from opset 19 on, for weights stored as integers.
+"""What single nodes compute, by onnx's reference evaluator.
 
-Attributes that later opsets have are taken and not looked at.
+For weights stored as integers, two operators are here that it knows only from opset 19 on; attributes that later
+opsets have are taken and not looked at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 NEW_OPSET = 19
@@ -44,3 +48,19 @@ class QuantizeLinear(OpRun):
             steps = steps + _along(zero.astype(np.int64), x.ndim, axis)
         limits = np.iinfo(kind)
         return (np.clip(steps, limits.min, limits.max).astype(kind),)
+
+
+def evaluate(node: onnx.NodeProto, values: Mapping[str, Any], opset: int) -> list[Any]:
+    """What a standard ``node`` makes of ``values`` (by name), output by output.
+
+    Raises:
+        Exception: of any kind, where it has no reference or its inputs do not fit.
+    """
+    missing = [DequantizeLinear, QuantizeLinear] if opset < NEW_OPSET else []
+    given = {name: values[name] for name in node.input if name}
+    # In a graph of its own, as the evaluator takes a bare node for one of the newest operator set.
+    graph = onnx.GraphProto(name="node", node=[node])
+    graph.input.extend(onnx.ValueInfoProto(name=name) for name in given)
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in node.output if name)
+    results = iter(ReferenceEvaluator(graph, opsets={node.domain: opset}, new_ops=missing).run(None, given))
+    return [next(results) if name else None for name in node.output]
