@@ -21,11 +21,5 @@ def shape_text(shape: Sequence[int | str | None] | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """``75.2`` as ``75.2``, ``5000`` as ``1:23:20``."""
-    if seconds is None:
-        return "-"
-    if seconds < 600:
-        return f"{seconds:.1f}"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+    """``5000`` seconds as ``5,000.0``; what was not measured as ``-``."""
+    return "-" if seconds is None else f"{seconds:,.1f}"

@@ -63,4 +63,4 @@ def test_figures_as_people_read_them() -> None:
     assert (percent(0.9173), percent(None)) == ("91.73 %", "-")
     assert shape_text((None, "C", 32)) == "?xCx32"
     assert shape_text(None) == "?"
-    assert (duration(3.14), duration(3725), duration(None)) == ("3.1", "1:02:05", "-")
+    assert (duration(3.14), duration(3725), duration(None)) == ("3.1", "3,725.0", "-")
