@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from examples.adapters.network import joins, residual
-from passes import GateSkips, RemoveSkips, ShortenSkips, find_skips
+from passes import FoldBatchNorm, GateSkips, Pass, RemoveSkips, ShortenSkips, find_skips
 from passes.skips import METADATA
 
 
@@ -115,9 +115,92 @@ def test_the_record_says_what_is_out_and_is_the_same_however_it_came_about(deep:
     assert record(staged) == at_once
 
 
+def record(number: str, join: str, **more: object) -> dict[str, object]:
+    return {"number": number, "fork": "f", "join": join, **more}
+
+
 @pytest.mark.parametrize(
-    "text", ["", "no json", "{}", '[{"number": "1"}]', '[{"number": "x", "fork": "", "join": ""}]']
+    "text",
+    [
+        "",
+        "no json",
+        "{}",
+        "null",
+        "[1, 2]",
+        "[" * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+        "1" * 10_000,
+        '[{"number": "1"}]',
+        json.dumps([record("x", "j")]),
+        json.dumps([record("1", "j"), record("9" * 5000, "k")]),
+        json.dumps([record("1", "j"), record("1000000000000", "k")]),
+        json.dumps([record("0", "j")]),
+        json.dumps([record("-1", "j")]),
+        json.dumps([record("1.1.1", "j")]),
+        json.dumps([record("\u0661", "j")]),
+        json.dumps([record("1", "j"), record("1", "k")]),
+        json.dumps([record("1", "j"), record("2", "j")]),
+        json.dumps([record("1", "j"), record("3", "k")]),
+        json.dumps([record("1", "j", fork=7)]),
+    ],
+    ids=range(20),
 )
 def test_somebody_elses_text_is_no_record(deep: onnx.ModelProto, text: str) -> None:
     onnx.helper.set_model_props(deep, {METADATA: text})
     assert [number for number, _ in numbers(deep)] == ["1", "2", "3", "4", "5"]
+    assert joins(RemoveSkips(stage=1).apply(deep).model) == 3
+
+
+def test_a_record_of_other_joins_counts_on(deep: onnx.ModelProto) -> None:
+    """As after two models were put together: what is not known gets the next numbers."""
+    onnx.helper.set_model_props(deep, {METADATA: json.dumps([record("1", "elsewhere"), record("2", "too")])})
+    assert [number for number, _ in numbers(deep)] == ["3", "4", "5", "6", "7"]
+
+
+# -- from process to process --------------------------------------------------------------------------------------
+
+
+def saved(model: onnx.ModelProto) -> onnx.ModelProto:
+    return onnx.ModelProto.FromString(model.SerializeToString())
+
+
+@pytest.mark.parametrize("first", [ShortenSkips(), ShortenSkips(keep="each"), GateSkips(), FoldBatchNorm()])
+def test_stages_after_another_pass_take_what_they_would_have_taken(deep: onnx.ModelProto, first: Pass) -> None:
+    """Stage 2 takes 4 of 5 skips, whatever the pass before made of them."""
+    model = first.apply(deep).model
+    staged = saved(model)
+    for stage, left in ((1, ["3", "4", "5"]), (2, ["5"]), (3, [])):
+        staged = saved(RemoveSkips(stage=stage).apply(staged).model)
+        assert list(dict.fromkeys(number.split(".")[0] for number, _ in numbers(staged))) == left
+        assert staged == RemoveSkips(stage=stage).apply(model).model
+
+
+def test_a_piece_goes_alone_or_with_the_rest_of_its_skip(deep: onnx.ModelProto) -> None:
+    pieces = saved(ShortenSkips(keep="each").apply(deep).model)
+    assert [number for number, _ in numbers(pieces)][4:6] == ["3.1", "3.2"]
+    one = saved(RemoveSkips(skips=("3.1",)).apply(pieces).model)
+    assert "3.1" not in dict(numbers(one))
+    assert "3.2" in dict(numbers(one))
+    both = RemoveSkips(skips=("3",)).apply(one)
+    assert not [number for number, _ in numbers(both.model) if number.startswith("3")]
+    assert RemoveSkips(skips=("3",)).apply(both.model).notes == ("Skip 3 is out already.",)
+    assert RemoveSkips(skips=("3.1",)).apply(both.model).notes == ("Skip 3.1 is out already.",)
+
+
+def test_gated_then_shortened_then_removed(deep: onnx.ModelProto) -> None:
+    model = saved(GateSkips().apply(deep).model)
+    model = saved(ShortenSkips(skips=("2", "4")).apply(model).model)
+    assert [(s.number, s.span, s.gate is None) for s in find_skips(model)] == [
+        ("1", 2, False), ("2", 1, True), ("3", 2, False), ("4", 1, True), ("5", 2, False),
+    ]  # fmt: skip
+    model = saved(RemoveSkips(skips=("1", "2")).apply(model).model)
+    assert [number for number, _ in numbers(model)] == ["3", "4", "5"]
+
+
+def test_by_sensitivity_from_process_to_process(deep: onnx.ModelProto) -> None:
+    """The scores of the first measurement go with each stage; what is out already stays among the first."""
+    scores = (0.2, 0.9, 0.4, 0.8, 0.1)
+    staged = deep
+    for stage, left in ((1, ["1", "3", "5"]), (2, ["5"]), (3, [])):
+        staged = saved(RemoveSkips(stage=stage, order="sensitivity", scores=scores).apply(staged).model)
+        assert [number for number, _ in numbers(staged)] == left
