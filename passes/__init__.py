@@ -13,6 +13,7 @@ from passes.gate import GateSkips
 from passes.half import HalfWeights
 from passes.inline import InlineFunctions
 from passes.merge import MergeSkips
+from passes.quantize import Quantize
 from passes.remove import RemoveSkips
 from passes.shorten import ShortenSkips
 from passes.skips import Skip, find_skips, gates
@@ -29,6 +30,7 @@ __all__ = [
     "Pass",
     "PassError",
     "PassResult",
+    "Quantize",
     "RemoveSkips",
     "ShortenSkips",
     "Skip",

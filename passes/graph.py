@@ -384,9 +384,10 @@ class Editor:
         before: Node | None = None,
         after: Node | None = None,
         output: gs.Variable | None = None,
+        domain: str | None = None,
         **attrs: Any,
     ) -> gs.Variable:
-        """A new standard node beside another one; returns the tensor it makes.
+        """A new node beside another one, standard unless ``domain`` says otherwise; returns the tensor it makes.
 
         ``name`` names node and output (made unique). With ``output`` the node makes that tensor instead, which
         must have lost its producer.
@@ -394,10 +395,11 @@ class Editor:
         made = self.tensor(self.fresh(f"{name}_out")) if output is None else output
         name = self.fresh(name)
         node = Node(
-            helper.make_node(op, [], [], name=name, **attrs),
+            helper.make_node(op, [], [], name=name, domain=domain, **attrs),
             op=op,
             name=name,
             attrs={},
+            domain=domain,
             inputs=list(inputs),
             outputs=[made],
         )
@@ -486,7 +488,9 @@ class Editor:
                             node.inputs[slot] = old
         self._touch()
 
-    def splice(self, tensor: gs.Variable, op: str, others: Iterable[gs.Variable], name: str) -> gs.Variable:
+    def splice(
+        self, tensor: gs.Variable, op: str, others: Iterable[gs.Variable], name: str, **attrs: Any
+    ) -> gs.Variable:
         """Everything that read ``tensor`` reads ``op(tensor, *others)``, which is returned.
 
         Where the name must live on, the new node makes it, and the node that made it makes a new tensor instead.
@@ -496,9 +500,9 @@ class Editor:
         if self.is_pinned(tensor):
             moved = self.tensor(self.fresh(f"{tensor.name}_before_{name}"))
             maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = moved
-            result = self.add_node(op, [moved, *others], name, after=maker, output=tensor)
+            result = self.add_node(op, [moved, *others], name, after=maker, output=tensor, **attrs)
         else:
-            result = self.add_node(op, [tensor, *others], name, after=maker)
+            result = self.add_node(op, [tensor, *others], name, after=maker, **attrs)
             for node in readers:
                 for slot, read in enumerate(node.inputs):
                     if read.name == tensor.name:
@@ -577,6 +581,9 @@ class Editor:
         for key, text in self._metadata.items():
             entry = next((p for p in result.metadata_props if p.key == key), None) or result.metadata_props.add(key=key)
             entry.value = text
+        known = {o.domain for o in result.opset_import} | DEFAULT_DOMAINS
+        for domain in sorted({n.domain for n in self.nodes if n.domain} - known):
+            result.opset_import.add(domain=domain, version=1)
         self._write(result, light=False)
         return result, True
 
