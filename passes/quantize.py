@@ -87,7 +87,9 @@ class Quantize(Pass):
 
     def calibrated(self, ranges: Mapping[str, tuple[float, float]]) -> Quantize:
         """This pass with the ranges given by tensor: the lowest and the highest value worth representing."""
-        return replace(self, ranges=tuple(f"{name}={float(low)!r}:{float(high)!r}" for name, (low, high) in ranges.items()))
+        return replace(
+            self, ranges=tuple(f"{name}={float(low)!r}:{float(high)!r}" for name, (low, high) in ranges.items())
+        )
 
     def _check(self) -> None:
         bits = {"weights": (self.weights, 1, 8), "acts": (self.acts, 1, 8), "first_last": (self.first_last, 1, 8)}

@@ -28,11 +28,11 @@ from graphops.cli.common import (
 )
 from graphops.cli.generate import given, keyword, parameters, with_signature
 from graphops.cli.training import TRAINING, train_and_score, training_options, training_parameters
+from graphops.measured import is_wanted, option
 from graphops.modelfile import beside, check_target, load_model, save_model
 from graphops.options import make, options, summary
 from graphops.report.compare import comparison
 from graphops.report.summary import summarise
-from graphops.sensitivity import is_wanted
 from graphops.steps import Finetune, Rewrite, finetune
 from passes.base import Pass
 from passes.errors import UserError
@@ -44,7 +44,8 @@ Train = Annotated[
     str | None, typer.Option("--train", metavar="DATA", help="Fine-tune on this data set.", rich_help_panel=TRAINING)
 ]
 Data = Annotated[
-    str | None, typer.Option("--data", metavar="DATA", help="Where --order sensitivity measures the scores.")
+    str | None,
+    typer.Option("--data", metavar="DATA", help="The data set that the pass measures on."),
 ]
 
 
@@ -53,12 +54,11 @@ def rewrite_verb(cls: type[Pass]) -> Callable[..., None]:
     signature = [keyword("model", ModelFile), keyword("output", OutputFile, None), *parameters(options(cls))]
     signature += [keyword("bits", Bits, 32), keyword("verify", Verify, False), keyword("force", Force, False)]
     signature += [keyword("report", Report, None), keyword("json", Json, False)]
-    by_score = any(option.name == "scores" for option in options(cls))
-    if by_score:
+    if option(cls):
         signature.append(keyword("data", Data, None))
     if not cls.exact:
         signature += [keyword("train", Train, None), *training_parameters()]
-    if by_score or not cls.exact:
+    if option(cls) or not cls.exact:
         signature.append(keyword("data_dir", DataDir, None))
     return with_signature(lambda values: _rewrite(cls, values), cls.name, summary(cls), signature)
 
@@ -72,7 +72,7 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     training = _training(values)
     step = Rewrite(rewriter, values.get("data") or values.get("train"))
     if is_wanted(rewriter) and step.data is None:
-        raise UserError(f"{cls.name} --order sensitivity needs images to measure on; pass --data, e.g. --data cifar10.")
+        raise UserError(f"{cls.name} measures its {option(cls)} on images; pass --data, e.g. --data cifar10.")
 
     model = load_model(source, weights=step.reads_weights or training is not None)
     bench = Bench(data_dir=values.get("data_dir"))

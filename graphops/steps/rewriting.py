@@ -10,9 +10,8 @@ from typing import Any, ClassVar, Self
 import onnx
 
 from graphops.bench import Bench
+from graphops.measured import is_wanted, measured, option
 from graphops.options import make
-from graphops.options import options as known
-from graphops.sensitivity import is_wanted, measured
 from graphops.steps.base import Outcome, Step
 from passes.base import Pass, get
 from passes.errors import UserError
@@ -24,7 +23,7 @@ class Rewrite(Step):
 
     Attributes:
         rewriter: the pass.
-        data: the data set on which a pass that goes by sensitivity measures it.
+        data: the data set on which a pass measures what it goes by.
     """
 
     kind: ClassVar[str] = "pass"
@@ -37,8 +36,7 @@ class Rewrite(Step):
         """As `Step.of`; the option ``pass`` names the pass."""
         rest = dict(options)
         rewriter = get(rest.pop("pass"))
-        by_score = any(option.name == "scores" for option in known(rewriter))
-        data = rest.pop("data", None) if by_score else None
+        data = rest.pop("data", None) if option(rewriter) else None
         if not isinstance(data, str | None):
             raise UserError(f"{where}: data is {data!r}; it must be a data set's name.")
         return cls(make(rewriter, rest, where), data)
@@ -56,7 +54,7 @@ class Rewrite(Step):
         figures: dict[str, Any] = {}
         if is_wanted(rewriter):
             rewriter = measured(rewriter, model, bench.data(self.data), bench.watch.progress)
-            figures["scores"] = list(getattr(rewriter, "scores", ()))
+            figures |= {name: list(getattr(rewriter, name)) for name in (option(rewriter),) if name}
         result = rewriter.apply(model)
         return Outcome(result.model, result.changed, result.notes, figures=figures)
 

@@ -1,0 +1,38 @@
+"""Passes with an option that is measured on images, and what measures it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from graphops import calibrate, sensitivity
+from passes import Quantize
+from passes.base import Pass
+
+if TYPE_CHECKING:
+    from graphops.data import DataSet
+
+_OPTIONS = ("scores", "ranges")
+
+
+def option(rewriter: Pass | type[Pass]) -> str | None:
+    """The option that is measured where a person does not give it; None for most passes."""
+    fields = {field.name for field in dataclasses.fields(rewriter)}  # type: ignore[arg-type]
+    return next((name for name in _OPTIONS if name in fields), None)
+
+
+def is_wanted(rewriter: Pass) -> bool:
+    """Whether a pass needs a measurement that it does not have yet."""
+    return sensitivity.is_wanted(rewriter) or (isinstance(rewriter, Quantize) and not rewriter.ranges)
+
+
+def measured(
+    rewriter: Pass, model: onnx.ModelProto, dataset: DataSet, progress: Callable[..., Any] | None = None
+) -> Pass:
+    """``rewriter`` with its option measured on the training images of ``dataset``."""
+    if isinstance(rewriter, Quantize):
+        return calibrate.calibrated(rewriter, model, dataset, progress=progress)
+    return sensitivity.measured(rewriter, model, dataset, progress)

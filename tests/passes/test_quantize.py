@@ -1,0 +1,235 @@
+"""quantize puts QONNX quantisers where a network needs a grid, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from graphops.models import build
+from passes import Quantize
+from passes.errors import PassError
+from passes.quantize import prepare
+
+DOMAIN = "qonnx.custom_op.general"
+
+
+def quantised(model: onnx.ModelProto, **options: object) -> onnx.ModelProto:
+    """Every tensor spans -1 or 0 to 3."""
+    rewriter = Quantize(**options)  # type: ignore[arg-type]
+    points = rewriter.points(model)
+    result = rewriter.calibrated({n: (-1.0 if signed else 0.0, 3.0) for n, (_, signed) in points.items()}).apply(model)
+    assert result.changed
+    onnx.checker.check_model(result.model)
+    return result.model
+
+
+def makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    return {output: node for node in model.graph.node for output in node.output}
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+
+
+def bits(model: onnx.ModelProto, node: onnx.NodeProto) -> int:
+    return 1 if node.op_type == "BipolarQuant" else int(constants(model)[node.input[3]])
+
+
+def signed(node: onnx.NodeProto) -> bool:
+    return bool(next(a.i for a in node.attribute if a.name == "signed"))
+
+
+@pytest.fixture(scope="module")
+def resnet8() -> onnx.ModelProto:
+    return build("resnet8", width=4, image=(3, 8, 8))
+
+
+def test_all_that_is_multiplied_summed_or_joined_is_quantised(resnet8: onnx.ModelProto) -> None:
+    model = quantised(resnet8, weights=2, acts=2)
+    made = makers(model)
+    keeping = {"Slice", "Pad", "Flatten"}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm", "Add", "GlobalAveragePool"):
+            for name in node.input[:2]:
+                while made[name].op_type in keeping:
+                    name = made[name].input[0]
+                assert made[name].op_type == "Quant", f"{node.name} reads {name}"
+    assert "BatchNormalization" not in {n.op_type for n in model.graph.node}
+    assert {o.domain: o.version for o in model.opset_import}[DOMAIN] == 1
+
+
+def test_what_a_join_adds_shares_one_scale(resnet8: onnx.ModelProto) -> None:
+    model = quantised(resnet8, weights=4, acts=3)
+    made = makers(model)
+    for node in model.graph.node:
+        if node.op_type == "Add":
+            main, skip = (made[name] for name in node.input)
+            while skip.op_type != "Quant":
+                skip = made[skip.input[0]]
+            assert main.input[1] == skip.input[1]
+            assert (signed(main), bits(model, main)) == (True, 5)
+            assert (signed(skip), bits(model, skip)) == (False, 3)
+
+
+def test_a_projection_has_the_bits_of_the_main_path() -> None:
+    model = quantised(build("resnet8", width=4, image=(3, 8, 8), shortcut="B"), acts=2, join_acts=6)
+    made = makers(model)
+    adds = [[made[name] for name in n.input] for n in model.graph.node if n.op_type == "Add"]
+    assert [[bits(model, q) for q in pair] for pair in adds] == [[6, 2], [6, 6], [6, 6]]
+    assert all(a.input[1] == b.input[1] for a, b in adds)
+
+
+def test_a_fork_has_one_quantiser(resnet8: onnx.ModelProto) -> None:
+    model = quantised(resnet8)
+    read = Counter(n.input[0] for n in model.graph.node if n.op_type == "Quant")
+    assert set(read.values()) == {1}
+    other = {n.input[0] for n in model.graph.node if n.op_type not in ("Quant", "Relu")}
+    activations = {n.output[0] for n in model.graph.node if n.op_type == "Relu"}
+    assert not activations & other, "an activation is read by its quantiser alone"
+
+
+def test_weights_have_a_scale_an_output_and_the_classifier_one(resnet8: onnx.ModelProto) -> None:
+    model = quantised(resnet8, weights=1)
+    made, values = makers(model), constants(model)
+    convolutions = [n for n in model.graph.node if n.op_type == "Conv"]
+    kinds = [made[n.input[1]].op_type for n in convolutions]
+    assert kinds == ["Quant"] + ["BipolarQuant"] * 6, "the first layer has 8 bits"
+    for node in convolutions:
+        weight, scale = (values[name] for name in made[node.input[1]].input[:2])
+        assert scale.shape == (weight.shape[0], 1, 1, 1)
+    gemm = next(n for n in model.graph.node if n.op_type == "Gemm")
+    assert values[made[gemm.input[1]].input[1]].shape == ()
+    assert bits(model, made[gemm.input[1]]) == 8
+
+
+def test_the_classifier_s_bias_lies_on_the_grid_of_its_products(resnet8: onnx.ModelProto) -> None:
+    model = quantised(resnet8)
+    made = makers(model)
+    gemm = next(n for n in model.graph.node if n.op_type == "Gemm")
+    data = made[made[gemm.input[0]].input[0]]
+    assert data.op_type == "Quant", "before the Flatten"
+    assert makers(model)[data.input[0]].op_type == "GlobalAveragePool"
+    scale = made[made[gemm.input[2]].input[1]]
+    assert scale.op_type == "Mul"
+    assert list(scale.input) == [data.input[1], made[gemm.input[1]].input[1]]
+    assert bits(model, data) == 8
+
+
+def test_the_input_is_a_signed_byte(resnet8: onnx.ModelProto) -> None:
+    model = quantised(resnet8, acts=2)
+    (node,) = [n for n in model.graph.node if n.input[0] == "input"]
+    assert (node.op_type, signed(node), bits(model, node)) == ("Quant", True, 8)
+    np.testing.assert_allclose(constants(model)[node.input[1]], 3 / 127)
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 8])
+def test_weight_scales_beat_those_of_the_largest_weight(width: int, resnet8: onnx.ModelProto) -> None:
+    model = quantised(resnet8, weights=width, first_last=width)
+    made, values, reach = makers(model), constants(model), 2 ** (width - 1) - 1
+    for node in (n for n in model.graph.node if n.op_type == "Conv"):
+        weight, scale = (values[name].astype(float) for name in made[node.input[1]].input[:2])
+
+        def error(step: np.ndarray, weight: np.ndarray = weight) -> np.ndarray:
+            return ((np.clip(np.round(weight / step), -reach, reach) * step - weight) ** 2).sum(axis=(1, 2, 3))
+
+        largest = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / reach
+        assert (error(scale) <= error(largest) * (1 + 1e-5)).all()
+        assert bits(model, made[node.input[1]]) == width
+
+
+def test_what_runs_twice_changes_nothing_the_second_time(resnet8: onnx.ModelProto) -> None:
+    model = quantised(resnet8)
+    again = Quantize().apply(model)
+    assert not again.changed
+    assert again.model == model
+    assert "already" in again.notes[0]
+
+
+def test_the_model_given_is_not_modified(resnet8: onnx.ModelProto) -> None:
+    before = resnet8.SerializeToString(deterministic=True)
+    quantised(resnet8)
+    assert resnet8.SerializeToString(deterministic=True) == before
+
+
+def test_tensors_keep_their_names_when_prepared(resnet8: onnx.ModelProto) -> None:
+    prepared = prepare(resnet8)
+    assert set(Quantize().points(resnet8)) <= {"input", *(t for n in prepared.graph.node for t in n.output)}
+
+
+def single(*nodes: onnx.NodeProto, **values: np.ndarray) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        list(nodes),
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 4)],
+        [numpy_helper.from_array(v.astype(np.float32), n) for n, v in values.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def node(op: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(op, inputs.split(), [output], name=f"n_{output}", **attributes)
+
+
+WEIGHT = np.random.default_rng(0).normal(size=(2, 2, 1, 1))
+
+
+def test_a_block_ends_in_a_quantiser_that_bears_the_output_s_name() -> None:
+    model = quantised(single(node("Conv", "x w", "a"), node("Relu", "a", "y"), w=WEIGHT))
+    (last,) = [n for n in model.graph.node if "y" in n.output]
+    assert last.op_type == "Quant"
+    assert not signed(last)
+
+
+def test_activations_that_can_be_negative_have_a_sign_and_two_bits() -> None:
+    model = quantised(
+        single(node("Conv", "x w", "a"), node("LeakyRelu", "a", "b"), node("Conv", "b w", "y"), w=WEIGHT), first_last=1
+    )
+    made = makers(model)
+    inner = [n for n in model.graph.node if n.op_type == "Quant" and n.input[0] == "b"]
+    assert [(signed(n), bits(model, n)) for n in inner] == [(True, 2)]
+    assert made["y"].op_type == "Conv", "what leaves as an accumulator is no feature map"
+
+
+def test_max_pooling_reads_the_quantiser_too() -> None:
+    pool = node("MaxPool", "b", "c", kernel_shape=[2, 2])
+    model = quantised(
+        single(node("Conv", "x w", "a"), node("Relu", "a", "b"), pool, node("Conv", "c w", "y"), w=WEIGHT)
+    )
+    made = makers(model)
+    assert made[made["c"].input[0]].op_type == "Quant"
+    assert made[made["y"].input[0]].op_type == "MaxPool"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"weights": 9}, "weights: 9 bits are out of range; give 1 to 8"),
+        ({"acts": 0}, "acts: 0 bits"),
+        ({"join_acts": 1}, "join_acts: 1 bits are out of range; give 2 to 10"),
+        ({"ranges": ("input",)}, "it is no range; write tensor=low:high"),
+        ({}, "input: its range is not known; measure ranges on data"),
+    ],
+)
+def test_what_cannot_be_is_said(options: dict[str, object], said: str, resnet8: onnx.ModelProto) -> None:
+    with pytest.raises(PassError, match=f"quantize: .*{re.escape(said)}"):
+        Quantize(**options).apply(resnet8)  # type: ignore[arg-type]
+
+
+def test_half_quantised_networks_are_refused(resnet8: onnx.ModelProto) -> None:
+    model = quantised(resnet8)
+    made = makers(model)
+    conv = [n for n in model.graph.node if n.op_type == "Conv"][-1]
+    conv.input[1] = made[conv.input[1]].input[0]
+    with pytest.raises(PassError, match="start from the network without any quantiser"):
+        Quantize().apply(model)
+
+
+def test_a_network_without_weights_is_refused() -> None:
+    with pytest.raises(PassError, match="no weighted layer"):
+        Quantize().apply(single(node("Relu", "x", "y")))
