@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,8 +80,9 @@ class RunFolder:
                     f"{self.path} belongs to a run of another recipe, model or data set; "
                     "choose another folder with --out, or pass --force to overwrite it."
                 )
-            for name in set(owner.get("steps", [])) - set(steps):
-                shutil.rmtree(self.path / Path(name).name, ignore_errors=True)
+            for name in set(map(str, owner.get("steps", []))) - set(steps):
+                if re.fullmatch(r"\d\d+-[\w.-]+", name):  # a step's folder, whatever the file may say
+                    shutil.rmtree(self.path / name, ignore_errors=True)
         write_json(self.path / "run.json", {"identity": identity, "steps": steps})
 
     def step(self, name: str) -> Path:

@@ -50,7 +50,7 @@ class Runner:
             (p.folder, p.start, self._settings(p), [t if t in own else self.bench.model_id(t) for t in p.teachers])
             for p in plan
         ]
-        return _digest(FORMAT, self._given_id(), steps, self._score_key(), self.bits)
+        return _digest(FORMAT, self._given_id(), steps, self._measurement())
 
     def do(self, planned: Planned) -> dict[str, Any]:
         """Do one step unless it is done; return what is known of it, as ``step.json`` keeps it."""
@@ -60,9 +60,10 @@ class Runner:
         was_done = record is not None
         if record is None:
             record = self._work(planned, key)
-        if record.get("score_key") != self._score_key() or "accuracy" not in record:
+        record |= {"name": planned.name, "start": planned.start}  # another recipe may call them otherwise
+        if record.get("measured") != self._measurement():
             was_done = False
-            record |= self._score(planned)
+            record |= self._measure(planned)
             self.folder.write_record(planned.folder, record)
         self.records.append(record)
         path = self.folder.model(planned.folder)
@@ -85,8 +86,9 @@ class Runner:
             return hashlib.sha256(self.given.SerializeToString(deterministic=True)).hexdigest()
         return fingerprint(self.given) if self.given else None
 
-    def _score_key(self) -> str | None:
-        return _digest(self.bench.data_id(None), self.limit) if self.bench.default_data else None
+    def _measurement(self) -> str:
+        """What decides the figures that are taken of every step's model."""
+        return _digest(self.bench.data_id(None) if self.bench.default_data else None, self.limit, self.bits)
 
     def _work(self, planned: Planned, key: str) -> dict[str, Any]:
         target = self.folder.step(planned.folder) / "model.onnx"
@@ -94,14 +96,11 @@ class Runner:
         outcome, source = self._outcome(planned, key)
         save_model(outcome.model, target, force=True, source=source)
         record = {
-            "name": planned.name,
             "folder": planned.folder,
-            "start": planned.start,
             "kind": planned.step.name if planned.step else INPUT,
             "key": key,
             "model": fingerprint(target),
             "seconds": round(outcome.seconds or time.perf_counter() - started, 3),
-            **asdict(summarise(outcome.model, self.bits)),
             "notes": list(outcome.notes),
             "figures": outcome.figures,
             "history": outcome.history,
@@ -125,16 +124,17 @@ class Runner:
         finally:
             self.bench.watch, self.bench.scratch = watch, None
 
-    def _score(self, planned: Planned) -> dict[str, Any]:
-        """The accuracy of a step's model on the pipeline's data set."""
-        key = self._score_key()
-        if key is None:
-            return {"score_key": None, "accuracy": None}
-        from graphops.evaluate import evaluate
+    def _measure(self, planned: Planned) -> dict[str, Any]:
+        """The figures of a step's model, and its accuracy on the pipeline's data set."""
+        is_scored = self.bench.default_data is not None
+        model = load_model(self.folder.model(planned.folder), weights=is_scored)
+        figures = {"measured": self._measurement(), **asdict(summarise(model, self.bits)), "accuracy": None}
+        if is_scored:
+            from graphops.evaluate import evaluate
 
-        model = load_model(self.folder.model(planned.folder))
-        found = evaluate(model, self.bench.data(None), limit=self.limit, progress=self.bench.watch.progress)
-        return {"score_key": key, "accuracy": found.accuracy, "correct": found.correct, "count": found.count}
+            found = evaluate(model, self.bench.data(None), limit=self.limit, progress=self.bench.watch.progress)
+            figures |= {"accuracy": found.accuracy, "correct": found.correct, "count": found.count}
+        return figures
 
 
 class _Live(Watch):

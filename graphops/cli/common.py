@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -41,8 +42,9 @@ DataDir = Annotated[
 
 def console() -> Console:
     """Standard output, wide enough for tables when it is no terminal."""
-    plain = Console(soft_wrap=False)
-    return plain if plain.is_terminal else Console(width=100)
+    # Names in models and paths may look like markup or emoji; they are neither.
+    literal: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    return Console(**literal) if sys.stdout.isatty() else Console(width=100, **literal)
 
 
 def check_report(report: Path | None, force: bool, other: Path | None = None) -> None:
@@ -66,7 +68,7 @@ def emit(payload: dict[str, Any], show: Callable[[Console], None], as_json: bool
 def print_notes(screen: Console, notes: Iterable[str]) -> None:
     """The sentences that a pass or a step left."""
     for note in notes:
-        screen.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
+        screen.print(f"Note: {note}", soft_wrap=True)
 
 
 class ScreenWatch(Watch):
@@ -99,4 +101,4 @@ class ScreenWatch(Watch):
 
     def say(self, sentence: str) -> None:
         """A line that stays."""
-        self._screen.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        self._screen.print(sentence, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -21,7 +21,8 @@ def list_passes(json: Json = False) -> None:
 
     def show(screen: Console) -> None:
         for entry in payload["passes"]:
-            screen.print(f"[bold]{entry['name']}[/bold] ({'exact' if entry['exact'] else 'not exact'})")
+            name = Text(entry["name"], "bold")
+            screen.print(name.append(" (exact)" if entry["exact"] else " (not exact)", "not bold"))
             screen.print(Padding(Text(entry["summary"]), (0, 0, 0, 2)))
             table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
             for option in entry["options"]:

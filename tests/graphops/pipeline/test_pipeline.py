@@ -126,6 +126,24 @@ def test_what_a_killed_process_left_half_written_goes(model: Path, tmp_path: Pat
     assert not leftover.exists()
 
 
+def test_a_run_folder_cannot_make_force_remove_other_folders(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    out = tmp_path / "run"
+    Pipeline([GateSkips()]).run(model, out=out)
+    steps = ["..", "../precious", "", ".", str(tmp_path / "precious"), "01-gate-skips"]
+    (out / "run.json").write_text(json.dumps({"identity": "another", "steps": steps}))
+    Pipeline([RemoveSkips(stage=1)]).run(model, out=out, force=True)
+    assert (tmp_path / "precious").is_dir()
+    assert not (out / "01-gate-skips").exists()
+
+
+def test_buffers_are_counted_anew_for_other_bits(model: Path, tmp_path: Path) -> None:
+    wide = Pipeline([GateSkips()]).run(model, out=tmp_path / "run")
+    narrow = Pipeline([GateSkips()], bits=8).run(model, out=tmp_path / "run", force=True)
+    assert narrow.records[1]["key"] == wide.records[1]["key"]
+    assert 4 * narrow.records[1]["buffer_bits"] == wide.records[1]["buffer_bits"]
+
+
 def test_other_test_images_score_again_without_training_again(model: Path, tmp_path: Path) -> None:
     steps = [finetune("digits", **QUICK)]
     run(Pipeline(steps, limit=50), model, out=tmp_path / "run")
