@@ -210,6 +210,7 @@ class Dataflow:
         streams: one for each port of each layer; those without a source are inputs, without a target outputs.
         host: what the host computes before the first layer, as an ONNX graph whose last node is the quantiser that
             makes the input stream's integers; None where images come as integers.
+        host_axes: what the axes of that graph's result are, e.g. ``("N", "C", "H", "W")``.
 
     Raises:
         ValueError: when ports are left open or joined twice, types, sizes or interleaving of a stream's ends differ,
@@ -220,6 +221,7 @@ class Dataflow:
     layers: tuple[Layer, ...]
     streams: tuple[Stream, ...]
     host: onnx.ModelProto | None = None
+    host_axes: tuple[str, ...] = ("N", "C", "H", "W")
 
     def __post_init__(self) -> None:
         _check(self)

@@ -66,7 +66,7 @@ def prepare(dataflow: Dataflow, images: np.ndarray) -> np.ndarray:
         values = np.concatenate([result[0] for result in results])
     levels = quantiser.levels(np.asarray(values))
     try:
-        return Layout.of_rank(levels.ndim).to_stream(levels, stream.shape)
+        return Layout(dataflow.host_axes).to_stream(levels, stream.shape)
     except (KeyError, ValueError) as error:
         raise UserError(
             f"Images of shape {list(images.shape[1:])} do not fit the dataflow's input {stream.name!r} of "

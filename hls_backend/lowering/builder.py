@@ -11,7 +11,7 @@ import onnx
 
 from hls_backend.dataflow import Dataflow, End, Layer, Shape, Stream
 from hls_backend.datatypes import BIPOLAR, IntegerType, least
-from hls_backend.layers import MVAU, VVAU, ChannelwiseOp, DuplicateStreams
+from hls_backend.layers import MVAU, VVAU, AddStreams, ChannelwiseOp, DuplicateStreams, GlobalAccPool
 from hls_backend.lowering.wire import Numbers, Wire
 
 
@@ -60,6 +60,11 @@ class Builder:
         self._makes[layer.name] = wire
         return wire
 
+    def is_sum(self, wire: Wire) -> bool:
+        """Whether a layer that adds makes ``wire``, so that a quantiser is still to come."""
+        layer = self._layers[wire.maker[0]] if wire.maker else None
+        return isinstance(layer, MVAU | VVAU | AddStreams | GlobalAccPool | ChannelwiseOp)
+
     def flip(self, wire: Wire, signs: np.ndarray, private: bool) -> Wire:
         """A wire with the integers of some channels negated: by negated weights where nothing else reads them.
 
@@ -81,7 +86,7 @@ class Builder:
         name, type = self.name(f"{wire.name}_sign"), least(*numbers.span)
         return self.add(ChannelwiseOp(name, (rows, columns), "mul", signs, wire.type, type), [wire], numbers)
 
-    def build(self, name: str, outputs: list[Wire], host: onnx.ModelProto | None) -> Dataflow:
+    def build(self, name: str, outputs: list[Wire], host: onnx.ModelProto, host_axes: tuple[str, ...]) -> Dataflow:
         """The dataflow of all layers that ``outputs`` need, with a DuplicateStreams at each fork."""
         outputs = [wire.root for wire in outputs]
         needed: set[str] = set()
@@ -123,7 +128,7 @@ class Builder:
             if layer in needed:
                 layers.append(self._layers[layer])
                 join(self._makes[layer])
-        return Dataflow(name, tuple(layers), tuple(streams), host)
+        return Dataflow(name, tuple(layers), tuple(streams), host, host_axes)
 
 
 def _stream(wire: Wire, name: str, source: End | None, target: End | None) -> Stream:

@@ -18,7 +18,7 @@ from passes.graph import Node, attributes, label
 
 
 def max_pooling(state: State, node: Node) -> Value:
-    """MaxPool and GlobalMaxPool wait for the next quantiser; where nothing else waits, they are done now."""
+    """MaxPool and GlobalMaxPool wait for the next quantiser, unless they follow one."""
     value = state.value(node, 0).renamed(node.outputs[0].name, private=state.is_private(node.inputs[0]))
     rows, columns, channels = value.shape
     if node.op == "GlobalMaxPool":
@@ -36,7 +36,7 @@ def max_pooling(state: State, node: Node) -> Value:
         if tuple(expected[2:]) != shape[4 - len(expected) : 2]:
             raise LoweringError(label(node), "ceil_mode gives it a partial window", "pad the image instead")
     waiting = replace(value, shape=shape, steps=(*value.steps, step))
-    return waiting if value.steps else pool_now(state, waiting)
+    return waiting if value.steps or state.builder.is_sum(value.wire) else pool_now(state, waiting)
 
 
 def pooled(step: MaxPooling, rows: int, columns: int) -> tuple[int, int]:

@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from hls_backend.dataflow import Shape
 from hls_backend.errors import LoweringError
+from hls_backend.layout import Layout
 from hls_backend.lowering.builder import Builder
 from hls_backend.lowering.wire import Numbers, Value, Wire
 from hls_backend.quantisers import Quantiser
@@ -124,3 +126,18 @@ def uniform(values: np.ndarray) -> float | None:
     """The one number that all of ``values`` are, to float32 rounding; None when they differ."""
     first = float(values.reshape(-1)[0])
     return first if np.allclose(values, first, rtol=2**-22, atol=0) else None
+
+
+def grid(quantiser: Quantiser, layout: Layout, image: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Step and offset a channel of a quantiser whose tensor has ``layout``.
+
+    Raises:
+        LoweringError: when they differ within a channel.
+    """
+    found, node = [], quantiser.node
+    for part in (quantiser.step, quantiser.offset):
+        each = layout.per_channel(part, image[2])
+        if each is None or (layout.is_flat and image[:2] != (1, 1) and part.size > 1):
+            raise LoweringError(label(node), "its scale is not one a channel", "give it one scale a channel or tensor")
+        found.append(each)
+    return found[0], found[1]

@@ -1,0 +1,358 @@
+"""Each kind of node becomes its layers, with the integers that qonnx computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from hls_backend import execute, lower
+from hls_backend.datatypes import named
+from hls_backend.layers import (
+    MVAU,
+    VVAU,
+    ChannelwiseOp,
+    ConvolutionInputGenerator,
+    FMPadding,
+    LabelSelect,
+    Thresholding,
+)
+from tests.hls_backend.checks import kinds, only, same_as_qonnx
+from tests.hls_backend.graphs import Net
+
+
+def block(skip: bool, weights: int, acts: int) -> tuple[Net, onnx.ModelProto]:
+    """The seed's residual block: two 3x3 convolutions of 16 channels, with or without its skip."""
+    net = Net((16, 16, 16))
+    x = net.quant("x", 0.3, acts)
+    y = net.batchnorm(net.conv(x, 16, 16, bits=weights, pads=[1] * 4), 16, negative=True)
+    y = net.conv(net.quant(net.node("Relu", y), 0.5, acts), 16, 16, bits=weights, pads=[1] * 4)
+    y = net.batchnorm(y, 16, negative=True)
+    if skip:
+        y = net.node("Add", net.quant(y, 0.3, acts + 2, signed=True), x)
+    return net, net.model(net.quant(net.node("Relu", y), 0.35, acts))
+
+
+@pytest.mark.parametrize(("weights", "acts"), [(1, 2), (1, 1), (2, 2), (4, 4), (8, 8)])
+def test_the_block_with_its_skip(weights: int, acts: int) -> None:
+    net, model = block(True, weights, acts)
+    dataflow = same_as_qonnx(model, net.images(4), most_on_boundary=10).dataflow
+    assert [layer.op for layer in dataflow.layers] == [
+        "DuplicateStreams",
+        *("FMPadding", "ConvolutionInputGenerator", "MVAU", "Thresholding") * 2,
+        "ElementwiseAdd",
+        "Thresholding",
+    ]
+    first = next(layer for layer in dataflow.layers if isinstance(layer, MVAU))
+    assert first.weight_type == (named("BIPOLAR") if weights == 1 else named(f"INT{weights}"))
+
+
+@pytest.mark.parametrize(("weights", "acts"), [(1, 2), (8, 8)])
+def test_the_block_without_its_skip(weights: int, acts: int) -> None:
+    net, model = block(False, weights, acts)
+    dataflow = same_as_qonnx(model, net.images(4), most_on_boundary=10).dataflow
+    assert [layer.op for layer in dataflow.layers] == [
+        *("FMPadding", "ConvolutionInputGenerator", "MVAU", "Thresholding") * 2
+    ]
+
+
+def test_the_seed_s_block_has_the_thresholds_of_its_bits() -> None:
+    dataflow = lower(block(True, 1, 2)[1]).dataflow
+    steps = [layer.steps for layer in dataflow.layers if isinstance(layer, Thresholding)]
+    assert steps == [3, 15, 3]
+
+
+def test_accumulators_hold_every_partial_sum_and_not_a_bit_more() -> None:
+    dataflow = lower(block(True, 1, 2)[1]).dataflow
+    for layer in (layer for layer in dataflow.layers if isinstance(layer, MVAU)):
+        up = 3 * np.maximum(layer.weights, 0).sum(axis=1).max()
+        down = 3 * np.minimum(layer.weights, 0).sum(axis=1).min()
+        assert layer.output_type.min() <= down < 0 < up <= layer.output_type.max()
+        assert max(up, -down) > 2 ** (layer.output_type.bitwidth() - 2) - 1
+
+
+def test_thresholds_are_only_those_that_can_be_reached() -> None:
+    net = Net((2, 4, 4))
+    y = net.node("Relu", net.conv(net.quant("x", 0.5, 2), 2, 2, (1, 1), bits=2))
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.2, 8, signed=True)), net.images(3)).dataflow
+    layer = only(dataflow, Thresholding)
+    assert layer.base == 0, "nothing negative is left after ReLU"
+    assert layer.steps < 127
+    assert not layer.output_type.signed()
+
+
+def test_a_quantiser_that_changes_nothing_costs_nothing() -> None:
+    net = Net((2, 4, 4))
+    x = net.quant(net.quant("x", 0.5, 4), 0.5, 4)
+    y = net.conv(net.node("MaxPool", x, kernel_shape=[2, 2]), 2, 2, (1, 1))
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.2, 4, signed=True)), net.images(3)).dataflow
+    assert kinds(dataflow) == {"ConvolutionInputGenerator": 1, "Pool": 1, "MVAU": 1, "Thresholding": 1}
+
+
+def test_pooling_waits_for_the_quantiser() -> None:
+    net = Net((2, 6, 6))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
+    y = net.node("Relu", net.batchnorm(net.node("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2]), 3))
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.2, 2)), net.images(3)).dataflow
+    assert [layer.op for layer in dataflow.layers] == ["MVAU", "Thresholding", "ConvolutionInputGenerator", "Pool"]
+
+
+def test_pooling_before_a_function_that_falls_does_not_wait() -> None:
+    net = Net((2, 6, 6), seed=3)
+    y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
+    y = net.batchnorm(net.node("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2]), 3, negative=True)
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.2, 4, signed=True)), net.images(3)).dataflow
+    order = [layer.op for layer in dataflow.layers]
+    assert order == ["MVAU", "ConvolutionInputGenerator", "Pool", "ChannelwiseOp", "Thresholding"]
+
+
+def test_a_function_that_falls_turns_weights_round() -> None:
+    net = Net((2, 4, 4))
+    y = net.node("Neg", net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4))
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.2, 4, signed=True)), net.images(3)).dataflow
+    assert kinds(dataflow) == {"MVAU": 1, "Thresholding": 1}
+
+
+def test_weights_that_two_branches_need_are_not_turned_round() -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
+    down, up = net.quant(net.node("Neg", y), 0.2, 4, signed=True), net.quant(y, 0.2, 4, signed=True)
+    dataflow = same_as_qonnx(net.model(net.node("Add", down, up)), net.images(3)).dataflow
+    assert kinds(dataflow)["ChannelwiseOp"] == 1
+    assert kinds(dataflow)["DuplicateStreams"] == 1
+
+
+def test_two_quantisers_of_one_accumulator() -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
+    a, b = net.quant(net.node("Relu", y), 0.2, 2), net.quant(y, 0.2, 5, signed=True)
+    dataflow = same_as_qonnx(net.model(net.node("Add", a, b)), net.images(3)).dataflow
+    assert kinds(dataflow)["Thresholding"] == 2
+
+
+def test_depthwise_convolutions_are_vvaus() -> None:
+    net = Net((4, 6, 6))
+    y = net.conv(net.quant("x", 0.5, 4, signed=True), 4, 4, (3, 3), bits=4, groups=4, strides=[2, 2], pads=[1, 1, 1, 1])
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.2, 4, signed=True)), net.images(3)).dataflow
+    assert only(dataflow, VVAU).weights.shape == (4, 3, 3)
+    assert only(dataflow, ConvolutionInputGenerator).depthwise
+
+
+def test_groups_and_dilations_are_matrices_with_zeros() -> None:
+    net = Net((4, 7, 7))
+    y = net.conv(net.quant("x", 0.5, 4), 4, 6, (2, 2), bits=4, groups=2, dilations=[2, 3])
+    lowered = same_as_qonnx(net.model(net.quant(y, 0.2, 4, signed=True)), net.images(3))
+    assert only(lowered.dataflow, ConvolutionInputGenerator).kernel == (3, 4)
+    assert only(lowered.dataflow, MVAU).mw == 48
+    assert "2 groups are one matrix" in lowered.notes[0]
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+def test_automatic_padding(auto_pad: str) -> None:
+    net = Net((2, 5, 6))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 3, (2, 3), bits=2, auto_pad=auto_pad, strides=[2, 1])
+    same_as_qonnx(net.model(net.quant(y, 0.2, 4, signed=True)), net.images(3))
+
+
+def test_a_shortcut_that_subsamples_and_pads_channels() -> None:
+    net = Net((6, 8, 8))
+    x = net.quant("x", 0.5, 2)
+    corners = [net.value(v, np.int64) for v in ([0, 0], [2**31, 2**31], [2, 3], [2, 2])]
+    pads = net.value([0, 3, 0, 0, 0, 3, 0, 0], np.int64)
+    skip = net.node("Pad", net.node("Slice", x, *corners), pads)
+    main = net.quant(net.conv(x, 6, 12, pads=[1] * 4, strides=[2, 2]), 0.5, 4, signed=True)
+    y = net.quant(net.node("Relu", net.node("Add", main, skip)), 0.4, 2)
+    dataflow = same_as_qonnx(net.model(y), net.images(3)).dataflow
+    window = next(n for n in dataflow.layers if isinstance(n, ConvolutionInputGenerator) and n.kernel == (1, 1))
+    assert window.stride == (2, 2)
+    pad = next(n for n in dataflow.layers if isinstance(n, FMPadding) and n.name.endswith("channels"))
+    assert (pad.image, pad.channels, pad.pads) == ((16, 2), 3, (0, 1, 0, 1)), "groups of channels are columns"
+
+
+@pytest.mark.parametrize("kernel", [(2, 3), (5, 5)])
+def test_average_pooling_sums(kernel: tuple[int, int]) -> None:
+    net = Net((3, 5, 5))
+    y = net.node("AveragePool", net.quant("x", 0.5, 4, signed=True), kernel_shape=kernel)
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.21, 4, signed=True)), net.images(3)).dataflow
+    assert "VVAU" in kinds(dataflow) if kernel == (2, 3) else "GlobalAccPool" in kinds(dataflow)
+
+
+def test_average_pooling_with_padding_that_counts() -> None:
+    net = Net((3, 5, 5))
+    x = net.quant("x", 0.5, 4, signed=True)
+    y = net.node("AveragePool", x, kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1)
+    same_as_qonnx(net.model(net.quant(y, 0.21, 4, signed=True)), net.images(3))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        ("Sigmoid", {}), ("Tanh", {}), ("LeakyRelu", {"alpha": 0.1}), ("Elu", {}), ("HardSigmoid", {}),
+        ("Softplus", {}), ("Erf", {}), ("Floor", {}),
+    ],
+)  # fmt: skip
+def test_functions_that_never_fall_become_thresholds(function: tuple[str, dict[str, float]]) -> None:
+    net = Net((2, 4, 4))
+    y = net.node(function[0], net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4, bias=True), **function[1])
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.11, 5, signed=True)), net.images(3), 3).dataflow
+    assert kinds(dataflow) == {"MVAU": 1, "Thresholding": 1}
+
+
+def test_a_function_of_unknown_direction_is_tried_on_every_integer() -> None:
+    """Swish falls a little below zero; on a grid that does not see it, it never falls."""
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
+    y = net.node("Mul", y, net.node("Sigmoid", y))
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.9, 4)), net.images(3)).dataflow
+    assert kinds(dataflow) == {"MVAU": 1, "Thresholding": 1}
+
+
+def test_bipolar_activations_are_read_as_zero_and_one() -> None:
+    net = Net((3, 6, 6))
+    y = net.bipolar(net.batchnorm(net.conv(net.quant("x", 0.1, 8, signed=True), 3, 4, bits=1), 4), 1.0)
+    y = net.bipolar(net.batchnorm(net.conv(y, 4, 5, bits=1), 5), 0.7)
+    y = net.dense(net.node("Flatten", y), 20, 3, bits=1)
+    dataflow = same_as_qonnx(net.model(y), net.images(6)).dataflow
+    assert [n.output_type.name for n in dataflow.layers if isinstance(n, Thresholding)] == ["BINARY", "BINARY"]
+
+
+@pytest.mark.parametrize("zero", [3.0, 128.0, -2.0])
+def test_zero_points(zero: float) -> None:
+    net = Net((3, 6, 6))
+    y = net.conv(net.quant("x", 0.1, 8, zero=zero), 3, 4, bits=4, pads=[1] * 4)
+    y = net.quant(net.node("LeakyRelu", y, alpha=0.2), 0.1, 4, zero=2.0)
+    same_as_qonnx(net.model(net.quant(net.conv(y, 4, 2, bits=2), 0.2, 4, signed=True)), net.images(3))
+
+
+def test_a_zero_point_that_is_no_integer_is_a_bias() -> None:
+    net = Net((3, 6, 6))
+    y = net.conv(net.quant("x", 0.1, 8, zero=2.5), 3, 4, bits=4)
+    same_as_qonnx(net.model(net.quant(y, 0.2, 4, signed=True)), net.images(3))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_trunc_drops_low_bits(version: int) -> None:
+    net = Net((2, 4, 4))
+    x = net.quant("x", 0.25, 6)
+    total = net.node("GlobalAveragePool", x)
+    scaled = net.node("Mul", total, net.value(16.0))
+    parameters = [0.25, 0.0, 10.0, *([4.0, 6.0] if version == 2 else [6.0])]
+    y = net.node(
+        "Trunc", scaled, *(net.value(v) for v in parameters), domain="qonnx.custom_op.general", rounding_mode="FLOOR",
+        **({"signed": 0} if version == 2 else {}),
+    )  # fmt: skip
+    model = net.model(y)
+    model.opset_import[1].version = version
+    same_as_qonnx(model, net.images(4, 5.0))
+
+
+def test_brevitas_domain() -> None:
+    net = Net((2, 4, 4))
+    model = net.model(net.quant(net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4), 0.2, 4, signed=True))
+    for node in model.graph.node:
+        if node.domain:
+            node.domain = "onnx.brevitas"
+    model.opset_import[1].domain = "onnx.brevitas"
+    same_as_qonnx(model, net.images(3))
+
+
+def test_channels_last_graphs() -> None:
+    net = Net((5, 6, 3))
+    y = net.conv(net.node("Transpose", net.quant("x", 0.5, 4), perm=[0, 3, 1, 2]), 3, 4, bits=2)
+    y = net.quant(net.node("Relu", net.batchnorm(y, 4)), 0.3, 2)
+    y = net.node("Reshape", net.node("Transpose", y, perm=[0, 2, 3, 1]), net.value([-1, 48], np.int64))
+    same_as_qonnx(net.model(net.dense(y, 48, 5)), net.images(4))
+
+
+def test_one_dimensional_convolutions() -> None:
+    net = Net((3, 16))
+    y = net.conv(net.quant("x", 0.5, 4), 3, 4, (3,), bits=2, pads=[1, 1], strides=[2])
+    y = net.node("MaxPool", net.quant(net.node("Relu", net.batchnorm(y, 4)), 0.3, 2), kernel_shape=[2], strides=[2])
+    dataflow = same_as_qonnx(net.model(net.dense(net.node("Flatten", y), 16, 5)), net.images(4)).dataflow
+    assert dataflow.inputs[0].shape == (1, 16, 3)
+
+
+def test_fully_connected_networks() -> None:
+    net = Net((1, 4, 4))
+    y = net.node("Reshape", net.bipolar(net.node("Sub", "x", net.value(0.1)), 1.0), net.value([-1, 16], np.int64))
+    weights = net.node("Transpose", net.weights((8, 16), 1, per_channel=False), perm=[1, 0])
+    y = net.bipolar(net.batchnorm(net.node("MatMul", y, weights), 8), 1.0)
+    dataflow = same_as_qonnx(net.model(net.dense(y, 8, 4, bits=1)), net.images(20)).dataflow
+    assert kinds(dataflow) == {"MVAU": 2, "Thresholding": 1, "LabelSelect": 1}
+
+
+def classifier(bias: list[float] | None, per_channel: bool = False) -> tuple[Net, onnx.ModelProto]:
+    net = Net((6, 1, 1), seed=1)
+    x = net.node("Flatten", net.quant("x", 0.125, 4, signed=True))
+    weights = net.quant(
+        net.value(net.random.integers(-3, 4, (4, 6))), [[1], [2], [3], [4]] if per_channel else 1.0, 3, signed=True
+    )
+    return net, net.model(net.node("Gemm", x, weights, *([net.value(bias)] if bias else []), transB=1))
+
+
+@pytest.mark.parametrize(
+    ("bias", "added"),
+    [
+        (None, []),
+        ([0.5, 0.5, 0.5, 0.5], []),
+        ([0.5, -1.0, 0.0, 2.0], ["add"]),
+        ([0.3, -0.31, 0.05, 0.05], ["mul", "add"]),
+    ],
+)
+def test_the_class_is_selected_whatever_the_bias(bias: list[float] | None, added: list[str]) -> None:
+    net, model = classifier(bias)
+    dataflow = same_as_qonnx(model, net.images(200)).dataflow
+    assert [n.function for n in dataflow.layers if isinstance(n, ChannelwiseOp)] == added
+    assert isinstance(dataflow.layers[-1], LabelSelect)
+    assert execute(dataflow, net.images(5)).shape == (5, 1, 1, 1)
+
+
+def test_scales_that_differ_between_classes_leave_the_choice_to_the_host() -> None:
+    net, model = classifier(None, per_channel=True)
+    lowered = same_as_qonnx(model, net.images(20))
+    assert isinstance(lowered.dataflow.layers[-1], MVAU)
+    assert "no LabelSelect" in lowered.notes[0]
+    (logits,) = lowered.dataflow.outputs
+    np.testing.assert_allclose(logits.scale, 0.125 * np.array([1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize("end", ["Softmax", "LogSoftmax", "ArgMax", "TopK"])
+def test_what_ends_a_classifier_is_taken_off(end: str) -> None:
+    net, model = classifier([0.5, -1.0, 0.0, 2.0])
+    logits = model.graph.output[0].name
+    attributes = {"axis": 1} if end != "TopK" else {"axis": 1, "largest": 1}
+    inputs, outputs = [logits, *(["one"] if end == "TopK" else [])], ["value", "place"] if end == "TopK" else ["place"]
+    model.graph.node.append(helper.make_node(end, inputs, outputs, **attributes))
+    if end == "TopK":
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "one"))
+    model.graph.output[0].name = outputs[-1]
+    if end in ("ArgMax", "TopK"):
+        model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    same_as_qonnx(model, net.images(50))
+
+
+def test_without_classes_accumulators_leave() -> None:
+    _, model = classifier([0.5, -1.0, 0.0, 2.0])
+    dataflow = lower(model, classify=False).dataflow
+    assert [n.op for n in dataflow.layers] == ["MVAU"]
+    np.testing.assert_allclose(dataflow.outputs[0].bias, [0.5, -1.0, 0.0, 2.0])
+
+
+def test_what_no_output_needs_is_left_out() -> None:
+    net = Net((2, 4, 4))
+    x = net.quant("x", 0.5, 4)
+    net.quant(net.conv(x, 2, 3, (1, 1)), 0.2, 4)
+    y = net.quant(net.conv(x, 2, 3, (1, 1)), 0.2, 4)
+    assert kinds(lower(net.model(y)).dataflow) == {"MVAU": 1, "Thresholding": 1}
+
+
+def test_layers_have_names_that_any_language_takes() -> None:
+    net = Net((2, 4, 4))
+    model = net.model(net.quant(net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1)), 0.2, 4))
+    for i, node in enumerate(model.graph.node):
+        node.name = f"/features.{i}/0conv::x"
+    dataflow = lower(model).dataflow
+    names = [n.name for n in dataflow.layers] + [s.name for s in dataflow.streams]
+    assert all(name.isidentifier() and name.isascii() for name in names)
+    assert len(set(names)) == len(names)
