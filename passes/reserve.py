@@ -67,6 +67,7 @@ def plan(links: Sequence[Link], cut: Cut, entry: int, whole: Window) -> Plan:
     inputs = list(range(whole.inputs))
     made: list[Window] = []
     for number, stage in enumerate(stages, 1):
+        count = len(inputs)
         if number == len(stages):
             matrices, bias = {d: m[:, kept] for d, m in tail.taps.items()}, tail.bias
         elif number == entry:
@@ -74,13 +75,12 @@ def plan(links: Sequence[Link], cut: Cut, entry: int, whole: Window) -> Plan:
             inputs = kept
         else:
             outputs = fed if number < entry else kept
-            chosen = np.array(outputs)[:, None] == np.array(inputs)
-            matrices, bias = {(0,) * len(routes): chosen.astype(np.float64)}, np.zeros(len(outputs))
+            matrices, bias = {(0,) * len(routes): _choice(outputs, inputs)}, np.zeros(len(outputs))
             inputs = outputs
         taps = {_tap(d, number, routes): m for d, m in matrices.items()}
-        count = next(iter(taps.values())).shape[1]
+        groups = count // next(iter(taps.values())).shape[1]
         slide = stage.slide
-        made.append(windows.window(taps, bias, 1, count, stage.window.base, slide.stride, slide.slack))
+        made.append(windows.window(taps, bias, groups, count, stage.window.base, slide.stride, slide.slack))
     result = Plan(cut, entry, made)
     if not windows.equal(_travelled(links, result, whole), whole):
         raise Refusal("what its reserved channels carry is not what its skip path brings")
@@ -88,11 +88,18 @@ def plan(links: Sequence[Link], cut: Cut, entry: int, whole: Window) -> Plan:
 
 
 def _columns(source: Window) -> list[int]:
-    """The input channels that a window looks at."""
+    """The input channels that a window without groups looks at."""
     used = np.zeros(source.inputs, bool)
     for matrix in source.taps.values():
         used |= matrix.any(axis=0)
     return [int(i) for i in np.flatnonzero(used)]
+
+
+def _choice(outputs: list[int], inputs: list[int]) -> np.ndarray:
+    """The matrix that picks channels; where all stay, in as many groups as there are."""
+    if outputs == inputs:
+        return np.ones((len(outputs), 1))
+    return (np.array(outputs)[:, None] == np.array(inputs)).astype(np.float64)
 
 
 def _tap(offset: Offset, number: int, routes: list[Route]) -> Offset:

@@ -7,8 +7,10 @@ layers on both sides.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -39,14 +41,54 @@ class Wide:
 
 
 @dataclass(frozen=True)
+class _Reserve:
+    """What a layer does with reserved channels, as single weights: very few of all that there could be.
+
+    Attributes:
+        bias: [R], one for each row: a reserved output channel, or an output of the last layer.
+        inputs: how many reserved channels come in.
+        rows, columns, taps, values: of each weight the row, the reserved input channel, the place in the flattened
+            kernel and the number.
+    """
+
+    bias: np.ndarray
+    inputs: int
+    rows: np.ndarray
+    columns: np.ndarray
+    taps: np.ndarray
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.bias)
+
+    @cached_property
+    def reads(self) -> list[list[int]]:
+        """The reserved input channels that each row looks at."""
+        result: list[set[int]] = [set() for _ in self.bias]
+        for row, column in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
+            result[row].add(column)
+        return [sorted(columns) for columns in result]
+
+
+def _reserve(source: windows.Window, grid: Sequence[Sequence[int]]) -> _Reserve:
+    flat = {offset: i for i, offset in enumerate(itertools.product(*grid))}
+    parts: list[tuple[np.ndarray, ...]] = [(np.zeros(0, int),) * 3 + (np.zeros(0),)]
+    for offset, matrix in source.taps.items():
+        rows, columns = np.nonzero(matrix)
+        # A row of group g looks at the columns of group g.
+        shift = rows // (source.outputs // source.groups) * matrix.shape[1]
+        parts.append((rows, columns + shift, np.full(len(rows), flat[offset]), matrix[rows, columns]))
+    return _Reserve(source.bias, source.inputs, *(np.concatenate(p) for p in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
 class _Layer:
-    """A layer and its reserve as plain arrays: own [O, I / groups, *kernel], extra [R, reserved inputs, *kernel]."""
+    """A layer, own [O, I / groups, *kernel], and its reserve."""
 
     own: np.ndarray
-    own_bias: np.ndarray
-    extra: np.ndarray
-    extra_bias: np.ndarray
+    bias: np.ndarray
     groups: int
+    reserve: _Reserve
 
     @property
     def inputs(self) -> int:
@@ -57,11 +99,6 @@ class _Layer:
     def outputs(self) -> int:
         """Channels that the layer itself makes of each group."""
         return len(self.own) // self.groups
-
-    def reads(self, row: int) -> list[int]:
-        """The reserved input channels of one row of ``extra``."""
-        used = self.extra[row].reshape(self.extra.shape[1], -1).any(axis=1)
-        return [int(i) for i in np.flatnonzero(used)]
 
 
 def widen(stages: Sequence[Stage], reserve: Sequence[windows.Window]) -> list[Wide]:
@@ -76,8 +113,8 @@ def widen(stages: Sequence[Stage], reserve: Sequence[windows.Window]) -> list[Wi
     layers = []
     for stage, extra in zip(stages, reserve, strict=True):
         grid, groups = stage.slide.grid, stage.window.groups
-        own, more = windows.kernel(stage.window, grid, groups), windows.kernel(extra, grid, 1)
-        layers.append(_Layer(own, stage.window.bias, more, extra.bias, groups))
+        own = windows.kernel(stage.window, grid, groups)
+        layers.append(_Layer(own, stage.window.bias, groups, _reserve(extra, grid)))
     wanted = _wanted(layers)
     fork = list(range(layers[0].inputs * layers[0].groups))
     orders = [fork]
@@ -115,7 +152,7 @@ def _wanted(layers: list[_Layer]) -> list[Order | None]:
 
 def _groups_of_their_own(layer: _Layer, own: int) -> Order:
     """Reserved channels in groups as large as the layer's, none with more than a group can make."""
-    reserved = [own + r for r in range(layer.extra.shape[1])]
+    reserved = [own + r for r in range(layer.reserve.inputs)]
     each = min(layer.inputs, layer.outputs)
     groups = [reserved[i : i + each] for i in range(0, len(reserved), each)]
     return [channel for group in groups for channel in group + [_ZERO] * (layer.inputs - len(group))]
@@ -127,15 +164,15 @@ def _by_group_of_carriers(layer: _Layer, own: int, behind: Order) -> Order:
     shares: list[Order] = []
     for group in range(layer.groups):
         rows = [c - len(layer.own) for c in behind[group * size : (group + 1) * size] if c >= len(layer.own)]
-        shares.append([own + c for row in rows for c in layer.reads(row)])
+        shares.append([own + c for row in rows for c in layer.reserve.reads[row]])
     return _interleaved(shares, layer.inputs)
 
 
 def _by_group_of_readers(layer: _Layer, own: int) -> Order:
     """For a last layer with groups: behind the channels of each group the reserved ones that its outputs add."""
     users: dict[int, set[int]] = {}
-    for row in range(len(layer.extra)):
-        for channel in layer.reads(row):
+    for row in range(len(layer.reserve)):
+        for channel in layer.reserve.reads[row]:
             users.setdefault(channel, set()).add(row // layer.outputs)
     if any(len(groups) > 1 for groups in users.values()):
         raise Refusal("its skip path mixes channels that its last layer keeps in groups")
@@ -159,7 +196,7 @@ def _made(layer: _Layer, number: int, inputs: Order, wanted: Order | None) -> tu
     """
     own = len(layer.own)
     if layer.groups == 1:
-        return wanted or [*range(own + len(layer.extra))], 1
+        return wanted or [*range(own + len(layer.reserve))], 1
     if number == 1:
         return _by_group_of_inputs(layer), layer.groups
     blocks = _blocks(layer, inputs)
@@ -180,8 +217,8 @@ def _blocks(layer: _Layer, inputs: Order) -> list[Order]:
 def _by_group_of_inputs(layer: _Layer) -> Order:
     """For a first layer with groups: each group makes, behind its own channels, those it carries of the fork."""
     shares: list[Order] = [[] for _ in range(layer.groups)]
-    for row in range(len(layer.extra)):
-        groups = {channel // layer.inputs for channel in layer.reads(row)}
+    for row in range(len(layer.reserve)):
+        groups = {channel // layer.inputs for channel in layer.reserve.reads[row]}
         if len(groups) > 1:
             raise Refusal("its skip path mixes channels that its first layer keeps in groups")
         shares[min(groups, default=0)].append(len(layer.own) + row)
@@ -192,8 +229,8 @@ def _alike(layer: _Layer, blocks: list[Order]) -> Order:
     """What a layer with groups in the middle makes: each group its own channels, then what it carries."""
     own_inputs = layer.inputs * layer.groups
     carriers: dict[int, int] = {}
-    for row in range(len(layer.extra)):
-        reads = layer.reads(row)
+    for row in range(len(layer.reserve)):
+        reads = layer.reserve.reads[row]
         if len(reads) != 1 or reads[0] in carriers:
             raise Refusal("its skip path mixes channels where a layer with groups carries it")
         carriers[reads[0]] = len(layer.own) + row
@@ -212,32 +249,40 @@ def _build(layer: _Layer, inputs: Order, outputs: Order, groups: int, offset: in
     Args:
         offset: what names reserved input channel 0.
         last: whether reserved channels are added to the layer's own output instead of standing beside it.
+
+    Raises:
+        Refusal: when a channel stands in another group than those that need it.
     """
-    columns, rows = len(inputs) // groups, len(outputs) // groups
+    columns, rows, own = len(inputs) // groups, len(outputs) // groups, len(layer.own)
     if columns * groups != len(inputs):
         raise Refusal(_APART)
-    place = {channel: i for i, channel in enumerate(inputs) if channel != _ZERO}
-    weight = np.zeros((len(outputs), columns, *layer.own.shape[2:]))
-    bias = np.zeros(len(outputs))
-    own = len(layer.own)
-    for i, channel in enumerate(outputs):
-        block = i // rows * columns
-        if 0 <= channel < own:
-            first = channel // layer.outputs * layer.inputs
-            seen = _within([place[c] - block for c in range(first, first + layer.inputs)], columns)
-            weight[i, seen] = layer.own[channel]
-            bias[i] = layer.own_bias[channel]
-        extra = channel if last else channel - own
-        if extra >= 0:
-            reads = layer.reads(extra)
-            seen = _within([place[offset + c] - block for c in reads], columns)
-            weight[i, seen] += layer.extra[extra, reads]
-            bias[i] += layer.extra_bias[extra]
-    return Wide(weight, bias, groups, outputs)
+    come, go = _places(inputs), _places(outputs)
+
+    def within(places: np.ndarray, rows_of: np.ndarray) -> np.ndarray:
+        """Where channels at these places stand in the groups of these rows."""
+        inside = places - rows_of // rows * columns
+        if inside.size and (inside.min() < 0 or inside.max() >= columns):
+            raise Refusal(_APART)
+        return inside
+
+    size = int(np.prod(layer.own.shape[2:]))
+    weight, bias = np.zeros((len(outputs), columns, size)), np.zeros(len(outputs))
+    made = go[:own, None]
+    first = np.arange(own)[:, None] // layer.outputs * layer.inputs
+    weight[made, within(come[first + np.arange(layer.inputs)], made)] = layer.own.reshape(own, layer.inputs, size)
+    bias[made[:, 0]] = layer.bias
+    reserve = layer.reserve
+    start = 0 if last else own
+    made = go[start + reserve.rows]
+    weight[made, within(come[offset + reserve.columns], made), reserve.taps] += reserve.values
+    bias[go[start + np.arange(len(reserve))]] += reserve.bias
+    return Wide(weight.reshape(len(outputs), columns, *layer.own.shape[2:]), bias, groups, outputs)
 
 
-def _within(columns: list[int], size: int) -> list[int]:
-    """The columns of one group; a Refusal where a channel stands in another group."""
-    if not all(0 <= c < size for c in columns):
-        raise Refusal(_APART)
-    return columns
+def _places(order: Order) -> np.ndarray:
+    """Where each channel stands."""
+    places = np.zeros(max(order) + 1, int)
+    for place, channel in enumerate(order):
+        if channel != _ZERO:
+            places[channel] = place
+    return places

@@ -143,8 +143,8 @@ class Net:
 
     def clip(self, x: str, low: float, high: float) -> str:
         if self.opset < 11:
-            return self.op("Clip", [x], min=low, max=high)
-        return self.op("Clip", [x, self.constant(np.array(low)), self.constant(np.array(high))])
+            return self.op("Clip", [x], min=float(low), max=float(high))
+        return self.op("Clip", [x, self.constant(float(low)), self.constant(float(high))])
 
     def model(self) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "net", self.inputs, self.outputs, self.constants)

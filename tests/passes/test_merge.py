@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from graphops.data import DataSet
 from graphops.evaluate import evaluate
@@ -529,6 +530,30 @@ def test_those_that_cannot_go_are_noted_or_when_named_raised() -> None:
     assert note.startswith("merge-skips: skip 2 at ")
     with pytest.raises(PassError, match="skip 2 at "):
         MergeSkips(skips=("1", "2")).apply(model)
+
+
+def test_nodes_without_names_and_initialisers_listed_as_inputs() -> None:
+    """As exporters of old wrote them."""
+    model = build("resnet", depth=8, width=4, image=(3, 8, 8))
+    for proto in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(proto.name, proto.data_type, list(proto.dims)))
+    for node in model.graph.node:
+        node.name = ""
+    after = merged(model)
+    listed = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in after.graph.input}
+    assert all(listed[name] == value.shape for name, value in weights_of(after).items() if name in listed)
+
+
+def test_what_a_subgraph_reads_must_stay() -> None:
+    def branch(read: str) -> onnx.GraphProto:
+        made = helper.make_tensor_value_info(f"{read}_{branch.__name__}", onnx.TensorProto.FLOAT, None)
+        return helper.make_graph([helper.make_node("Exp", [read], [made.name])], "branch", [], [made])
+
+    def looked_at(net: Net, y: str, z: str) -> list[str]:
+        branches = {"then_branch": branch(y), "else_branch": branch("x")}
+        return [net.op("If", [net.constant(np.array(True))], **branches)]
+
+    assert "has other readers" in refusal(reading(looked_at))
 
 
 # -- the published ResNet20 -----------------------------------------------------------------------------------------
