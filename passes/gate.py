@@ -53,7 +53,7 @@ class GateSkips(Pass):
                     f"give {skip.join!r} a value_info" if kind is None else "gate it before the model is quantised",
                 )
             node, main = join_of(editor, skip)
-            one = editor.add_constant(f"{skip.join}_gate", np.array(1, helper.tensor_dtype_to_np_dtype(kind)))
+            one = editor.add_constant(f"{skip.join}_gate", np.array(1, helper.tensor_dtype_to_np_dtype(kind)), kind)
             old: dict[str, Any] = {"broadcast": 1} if editor.opset < _BROADCASTING else {}
             gated = editor.add_node("Mul", [node.inputs[1 - main], one], f"{skip.join}_gated", before=node, **old)
             editor.set_input(node, 1 - main, gated)

@@ -351,10 +351,17 @@ class Editor:
         self._names.add(name)
         return name
 
-    def add_constant(self, name: str, value: np.ndarray) -> gs.Variable:
-        """A new initialiser, named ``name`` or, where that is taken, after it."""
+    def add_constant(self, name: str, value: np.ndarray, kind: int | None = None) -> gs.Variable:
+        """A new initialiser, named ``name`` or, where that is taken, after it.
+
+        ``kind`` is its onnx.TensorProto.DataType where the type of ``value`` does not say it: onnx before 1.19 knows
+        no type of numpy for bfloat16.
+        """
         name = self.fresh(name)
-        self._new_initializers[name] = numpy_helper.from_array(np.asarray(value), name)
+        proto = numpy_helper.from_array(np.asarray(value), name)
+        if kind not in (None, proto.data_type):
+            proto = helper.make_tensor(name, kind, np.shape(value), np.ravel(value))
+        self._new_initializers[name] = proto
         self._touch()
         return self.tensor(name)
 

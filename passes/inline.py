@@ -59,7 +59,13 @@ class InlineFunctions(Pass):
                 opened.add(function)
                 pending += waiting
                 continue
-            # What is still not known calls itself: the inliner says so.
+            if waiting:  # onnx's inliner would say so as well, but up to 1.17 it crashes
+                raise PassError(
+                    self.name,
+                    f"function {function[1]!r}",
+                    "it calls itself, by itself or through others",
+                    "export the model without functions",
+                )
             sizes[function] = sum(sizes.get(call, 1) for call in bodies[function])
             pending.pop()
         total = sum(sizes.get(call, 1) for call in _operators(model.graph.node))
