@@ -131,7 +131,7 @@ def cast(layer: Layer, value: np.ndarray) -> np.ndarray:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         stored = value.astype(layer.dtype)
-    if not np.isfinite(stored.astype(np.float64)).all():
+    if not np.isfinite(stored).all():
         raise Refusal(f"the weights of {label(layer.node)} would not fit into {layer.dtype}")
     return stored
 

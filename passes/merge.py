@@ -162,8 +162,12 @@ def _demand_unbent(editor: Editor, links: list[Link], fork: gs.Variable, found: 
     layers = 0
     for link in links:
         layers += isinstance(link, Stage)
-        if not isinstance(link, Bend) or (layers and _slopes(editor, link.node) is not None):
+        if not isinstance(link, Bend):
             continue
+        if layers and link.node.op == "PRelu" and is_standard(link.node):
+            if _slopes(editor, link.node) is None:
+                raise Refusal(f"the slopes of {label(link.node)} on its main path are not constant")
+            continue  # reserved channels get slope 1
         carried = found.cut.tensor if 0 < found.entry <= layers else fork
         values = ranges.of(carried)
         # Reserved channels are zero where a layer looks beyond the border.

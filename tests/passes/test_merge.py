@@ -280,6 +280,13 @@ def test_prelu_takes_any_value_as_reserved_channels_get_slope_1(fork: str) -> No
     merged(between(lambda net, y: net.op("PRelu", [y, net.constant(0.3)]), lambda net, x: net.op(fork, [x])))
 
 
+def test_prelu_with_slopes_that_depend_on_the_input() -> None:
+    net = Net()
+    x, slopes = net.relu(net.input(["N", 4, 8, 8])), net.input([6, 1, 1], "slopes")
+    net.output(net.add(net.conv(net.op("PRelu", [net.conv(x, 4, 6), slopes]), 6, 4), x))
+    assert "are not constant" in refusal(net)
+
+
 @pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "HardSigmoid", "Softplus", "Selu"])
 def test_others_are_refused(kind: str) -> None:
     assert f"{kind} '" in refusal(between(lambda net, y: net.op(kind, [y])))
