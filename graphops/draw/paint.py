@@ -15,6 +15,8 @@ from graphops.draw.region import Region
 WIDTH, HEIGHT = 2.0, 0.64  # of a box
 LANE = 0.9  # of a lane that holds a bare wire; one with boxes is as wide as they are
 RADIUS = 0.5  # of a wire's corners
+MARGIN = 0.3  # on each side of a drawing
+LETTER = 0.135  # of a title, on average
 INCHES = 0.55  # of one unit, where the page does not get longer than matplotlib can draw
 LONGEST = 300.0
 
@@ -31,20 +33,20 @@ def paint(regions: Sequence[Region], titles: Sequence[str], format: str) -> byte
     from matplotlib.figure import Figure
 
     layouts = [arrange(region) for region in regions]
-    widths = [
-        max(_lane(layout, layout.lanes + 1) + WIDTH / 2 + 0.5, 0.22 * len(title) + 0.6)
-        for layout, title in zip(layouts, titles, strict=True)
-    ]
+    halves = [LETTER * len(title) / 2 for title in titles]
+    lefts = [max(WIDTH / 2, half) + MARGIN for half in halves]
+    rights = [max(_lane(layout, layout.lanes + 1), half) + MARGIN for layout, half in zip(layouts, halves, strict=True)]
     rows = max(len(layout.main) for layout in layouts)
     inches = min(INCHES, LONGEST / (rows + 2))
-    figure = Figure(figsize=(sum(widths) * inches, (rows + 1.5) * inches))
+    width = sum(lefts) + sum(rights)
+    figure = Figure(figsize=(width * inches, (rows + 1.5) * inches))
     axis = figure.add_axes((0, 0, 1, 1))
-    axis.set(xlim=(0, sum(widths)), ylim=(-rows + 0.1, 1.6))
+    axis.set(xlim=(0, width), ylim=(-rows + 0.1, 1.6))
     axis.axis("off")
-    left = 0.0
-    for region, layout, title, width in zip(regions, layouts, titles, widths, strict=True):
-        _Panel(axis, region, layout, left + WIDTH / 2 + 0.3, 15 * inches).draw(title)
-        left += width
+    x = 0.0
+    for region, layout, title, left, right in zip(regions, layouts, titles, lefts, rights, strict=True):
+        _Panel(axis, region, layout, x + left, 15 * inches).draw(title)
+        x += left + right
     picture = io.BytesIO()
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
     with matplotlib.rc_context({"svg.hashsalt": "graphops"}):  # the same picture is the same file

@@ -139,7 +139,5 @@ def test_a_model_that_was_changed_by_hand_is_made_again(
     process = start("run", "recipe.yaml", "--out", "run")
     _, err = process.communicate()
     assert process.returncode == 0, err
-    assert [line.split()[1:3] for line in err.splitlines()] == [["was", "done,"]] * 4 + [["took", "0.0"]] + [
-        ["was", "done,"]
-    ]
+    assert [line.split()[1] for line in err.splitlines()] == ["was", "was", "was", "was", "took", "was"]
     assert results(tmp_path / "run") == results(expected)
