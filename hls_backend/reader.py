@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from hls_backend.errors import LoweringError
 from passes.constants import FoldConstants
@@ -15,6 +17,7 @@ from passes.inline import InlineFunctions
 QUANTISERS = frozenset({"Quant", "IntQuant", "BipolarQuant", "Trunc"})
 """QONNX's integer quantisers, in whatever domain (``onnx.brevitas``, ``qonnx.custom_op.general``)."""
 
+_QONNX = "qonnx.custom_op.general"
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _INTEGER_OPERATORS = frozenset("QLinearConv QLinearMatMul ConvInteger MatMulInteger QLinearAdd QGemm".split())
 
@@ -45,30 +48,64 @@ def read(model: onnx.ModelProto) -> Editor:
 
 
 def _from_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
-    """QuantizeLinear and DequantizeLinear pairs as Quant, by qonnx."""
+    """QuantizeLinear and DequantizeLinear as Quant: constants here, pairs by qonnx."""
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.transformation.qcdq_to_qonnx import QCDQToQuant
 
     explicit = onnx.ModelProto()
     explicit.CopyFrom(model)
+    _quantise_constants(explicit)
     values = {i.name: i for i in explicit.graph.initializer}
     for node in explicit.graph.node:
         if node.op_type in _QDQ and len(node.input) == 2:
-            zero = numpy_helper.from_array(np.zeros(values[node.input[1]].dims, _zero_type(values, node)))
-            zero.name = f"{node.output[0]}_zero_point"
+            zero = numpy_helper.from_array(np.zeros(values[node.input[1]].dims, np.uint8), f"{node.output[0]}_zero")
             explicit.graph.initializer.append(zero)
             node.input.append(zero.name)
     inferred = onnx.shape_inference.infer_shapes(explicit)
-    typed = {v.name for v in inferred.graph.value_info}
-    for name, tensor in values.items():  # qonnx reads a constant's type from its value_info
-        if name not in typed:
-            inferred.graph.value_info.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, tensor.dims))
     converted: onnx.ModelProto = ModelWrapper(inferred).transform(QCDQToQuant()).model
     return converted
 
 
-def _zero_type(values: dict[str, onnx.TensorProto], node: onnx.NodeProto) -> np.dtype:
-    """What an omitted zero point is: unsigned bytes, or the type of the constant that is dequantised."""
-    if node.op_type == "DequantizeLinear" and node.input[0] in values:
-        return onnx.helper.tensor_dtype_to_np_dtype(values[node.input[0]].data_type)
-    return np.dtype(np.uint8)
+def _quantise_constants(model: onnx.ModelProto) -> None:
+    """Each DequantizeLinear of a constant becomes a Quant of the float constant; of 32 bits, that constant.
+
+    (qonnx 1.0 does not broadcast the scales of channels there.)
+    """
+    graph = model.graph
+    values = {i.name: i for i in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" or not all(name in values for name in node.input):
+            continue
+        stored = values[node.input[0]]
+        integers = numpy_helper.to_array(stored).astype(np.int64)
+        scale = numpy_helper.to_array(values[node.input[1]]).astype(np.float32)
+        zero = numpy_helper.to_array(values[node.input[2]]).astype(np.float32) if len(node.input) > 2 else np.float32(0)
+        if scale.size > 1:
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+            shape = [-1 if i == axis % integers.ndim else 1 for i in range(integers.ndim)]
+            scale, zero = scale.reshape(shape), zero.reshape(shape) if zero.size > 1 else zero
+        kind = TensorProto.DataType.Name(stored.data_type)  # e.g. UINT4
+        bits, name = int(kind.lstrip("UINT")), node.output[0]
+        floats = ((integers - zero) * scale).astype(np.float32)
+        if bits < 32:
+            parts = {"float": floats, "scale": scale, "zero": zero, "bits": np.float32(bits)}
+            constants = {_fresh(f"{name}_{part}", values): np.asarray(value) for part, value in parts.items()}
+            signed = int(kind[0] == "I")
+            node.CopyFrom(
+                helper.make_node("Quant", list(constants), [name], node.name, None, _QONNX, signed=signed, narrow=0)
+            )
+        else:
+            constants = {name: floats}
+            node.ClearField("output")
+        graph.initializer.extend(numpy_helper.from_array(v.astype(np.float32), n) for n, v in constants.items())
+    kept = [node for node in graph.node if node.output]
+    del graph.node[:]
+    graph.node.extend(kept)
+    if _QONNX not in {o.domain for o in model.opset_import}:
+        model.opset_import.add(domain=_QONNX, version=1)
+
+
+def _fresh(name: str, taken: Container[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name

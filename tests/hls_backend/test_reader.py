@@ -1,0 +1,110 @@
+"""QDQ graphs are read as well: their dataflow computes what onnxruntime computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from hls_backend import LoweringError, lower
+from hls_backend.execute import run
+from hls_backend.host import prepare
+from hls_backend.reader import read
+from tests.hls_backend.checks import kinds, same_as_qonnx
+
+RANDOM = np.random.default_rng(0)
+
+
+def qdq(symmetric: bool, explicit_zero: bool = True, per_channel: bool = True) -> onnx.ModelProto:
+    """Conv, ReLU, join, pooling and Gemm, as onnxruntime's static quantisation writes them."""
+    kind, zero = (np.int8, 0) if symmetric else (np.uint8, 121)
+    values: dict[str, np.ndarray] = {}
+    nodes: list[onnx.NodeProto] = []
+
+    def value(name: str, array: object, dtype: object = np.float32) -> str:
+        values[name] = np.asarray(array, dtype)  # type: ignore[arg-type]
+        return name
+
+    def pair(x: str, name: str, scale: float) -> str:
+        zeros = [value(f"{name}_zero", zero, kind)] if explicit_zero or zero else []
+        parameters = [value(f"{name}_scale", scale), *zeros]
+        nodes.append(helper.make_node("QuantizeLinear", [x, *parameters], [f"{name}_q"], name=f"{name}_quantize"))
+        nodes.append(
+            helper.make_node("DequantizeLinear", [f"{name}_q", *parameters], [name], name=f"{name}_dequantize")
+        )
+        return name
+
+    def weights(name: str, shape: tuple[int, ...], bits: type, scale: object, axis: int | None) -> str:
+        limits = np.iinfo(np.int8)
+        stored = (
+            RANDOM.integers(limits.min + 1, limits.max, shape) if bits is np.int8 else RANDOM.integers(-99, 99, shape)
+        )
+        parameters = [value(f"{name}_scale", scale), value(f"{name}_zero", np.zeros(np.shape(scale)), bits)]
+        attributes = {} if axis is None else {"axis": axis}
+        inputs = [value(f"{name}_q", stored, bits), *parameters]
+        nodes.append(helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}_dequantize", **attributes))
+        return name
+
+    x = pair("x", "x0", 0.02)
+    steps = RANDOM.uniform(0.005, 0.02, 4) if per_channel else 0.01
+    w = weights("w", (4, 3, 3, 3), np.int8, steps, 0 if per_channel else None)
+    b = weights("b", (4,), np.int32, 0.02 * steps, 0 if per_channel else None)
+    nodes.append(helper.make_node("Conv", [x, w, b], ["c"], name="conv", pads=[1] * 4, kernel_shape=[3, 3]))
+    nodes.append(helper.make_node("Relu", ["c"], ["r"], name="relu"))
+    y = pair("r", "r0", 0.05)
+    nodes.append(helper.make_node("Conv", [y, weights("w2", (4, 4, 1, 1), np.int8, 0.01, None)], ["d"], name="conv2"))
+    nodes.append(helper.make_node("Add", [pair("d", "d0", 0.05), y], ["s"], name="join"))
+    nodes.append(helper.make_node("GlobalAveragePool", [pair("s", "s0", 0.07)], ["g"], name="pool"))
+    nodes.append(helper.make_node("Flatten", [pair("g", "g0", 0.03)], ["f"], name="flatten"))
+    nodes.append(
+        helper.make_node("Gemm", ["f", weights("v", (5, 4), np.int8, 0.01, None)], ["y"], name="gemm", transB=1)
+    )
+    graph = helper.make_graph(
+        nodes,
+        "qdq",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5])],
+        [numpy_helper.from_array(array, name) for name, array in values.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize(("symmetric", "explicit_zero"), [(True, True), (True, False), (False, True)])
+def test_it_computes_what_onnxruntime_computes(symmetric: bool, explicit_zero: bool, per_channel: bool) -> None:
+    model = qdq(symmetric, explicit_zero, per_channel)
+    images = RANDOM.normal(0, 1.2, (20, 3, 6, 6)).astype(np.float32)
+    lowered = same_as_qonnx(model, images, most_on_boundary=20)
+    plain = lower(model, classify=False).dataflow
+    (out,) = plain.outputs
+    logits = run(plain, prepare(plain, images))[out.name][:, 0, 0] * out.scale + out.bias
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    (wanted,) = session.run(None, {"x": images})
+    one_level = 0.03 * 0.01 * 127  # what a value at the very boundary of the last quantiser makes of a logit
+    assert np.abs(logits - wanted).max() <= 2 * one_level
+    assert np.isclose(logits, wanted, atol=1e-4).mean() > 0.8
+    assert kinds(lowered.dataflow)["ElementwiseAdd"] == 1
+
+
+def test_half_a_pair_is_refused() -> None:
+    model = qdq(True)
+    node = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.output[0] == "r0")
+    node.input[1] = "d0_scale"
+    broken = onnx.ModelProto()
+    broken.CopyFrom(model)
+    next(i for i in broken.graph.initializer if i.name == "d0_scale").CopyFrom(
+        numpy_helper.from_array(np.float32(0.5), "d0_scale")
+    )
+    with pytest.raises(LoweringError, match="no half of a pair"):
+        lower(broken)
+
+
+def test_the_model_given_is_not_modified() -> None:
+    model = qdq(True)
+    before = model.SerializeToString(deterministic=True)
+    read(model)
+    assert model.SerializeToString(deterministic=True) == before

@@ -1,0 +1,184 @@
+"""What cannot become hardware is refused in one sentence that names the node and the way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from hls_backend import LoweringError, lower
+from passes.errors import ModelError, UserError
+from tests.hls_backend.graphs import Net
+
+
+def refused(model: onnx.ModelProto) -> str:
+    with pytest.raises(UserError) as raised:
+        lower(model)
+    text = str(raised.value)
+    assert text.endswith("."), "one sentence"
+    assert "\n" not in text
+    return text
+
+
+def test_a_float_network() -> None:
+    net = Net((2, 4, 4))
+    weights = net.value(net.random.normal(size=(2, 2, 1, 1)))
+    with pytest.raises(ModelError, match=r"holds floats only.*graphops quantize"):
+        lower(net.model(net.node("Conv", "x", weights)))
+
+
+def test_float_weights() -> None:
+    net = Net((2, 4, 4))
+    weights = net.value(net.random.normal(size=(2, 2, 1, 1)))
+    text = refused(net.model(net.node("Conv", net.quant("x", 0.5, 4), weights)))
+    assert re.search(r"Conv 'n_conv1' .*weights 'c0' are floats; put a Quant on them", text)
+
+
+def test_a_float_input() -> None:
+    net = Net((2, 4, 4))
+    text = refused(net.model(net.conv("x", 2, 2, (1, 1))))
+    assert re.search(r"Conv 'n_conv1' .*its input 'x' is not quantised; put a Quant on the graph's input", text)
+
+
+def test_a_float_between_two_convolutions() -> None:
+    net = Net((2, 4, 4))
+    y = net.node("Relu", net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)))
+    text = refused(net.model(net.conv(y, 2, 2, (1, 1))))
+    assert re.search(r"Conv 'n_conv5' .*made by Relu 'n_relu3' after the last quantiser; put a Quant after Relu", text)
+
+
+def test_a_join_of_unequal_scales() -> None:
+    net = Net((2, 4, 4))
+    x = net.quant("x", 0.5, 4)
+    y = net.quant(net.conv(x, 2, 2, (1, 1)), 0.25, 4, signed=True)
+    text = refused(net.model(net.node("Add", y, x)))
+    assert re.search(r"Add 'n_add4' .*scales of 'quant3' \(0.25\) and 'quant0' \(0.5\) differ; give .* one scale", text)
+
+
+def test_a_join_of_different_shapes() -> None:
+    net = Net((2, 4, 4))
+    x = net.quant("x", 0.5, 4)
+    pooled = net.quant(net.node("GlobalAveragePool", x), 0.5, 4)
+    assert "FINN adds streams of one shape only" in refused(net.model(net.node("Add", x, pooled)))
+
+
+@pytest.mark.parametrize("function", ["Abs", "Cos", "Mish"])
+def test_functions_that_rise_and_fall(function: str) -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4, signed=True), 2, 2, (1, 1), bits=4)
+    y = net.node(function, y) if function != "Mish" else net.node("Mul", y, net.node("Tanh", net.node("Softplus", y)))
+    text = refused(net.model(net.quant(y, 0.02, 8, signed=True)))
+    assert "it rises and falls, and thresholds only count upwards; use ReLU" in text
+    assert ("Mul" if function == "Mish" else function) in text
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda net, x: net.node("Resize", x, "", net.value([1, 1, 2, 2])), "Resize"),
+        (lambda net, x: net.node("Concat", x, x, axis=1), "Concat"),
+        (lambda net, x: net.node("InstanceNormalization", x, net.value([1, 1]), net.value([0, 0])), "InstanceNormal"),
+        (lambda net, x: net.node("ConvTranspose", x, net.weights((2, 2, 2, 2), 4)), "ConvTranspose"),
+    ],
+)
+def test_operators_that_finn_does_not_have(make: Callable[[Net, str], str], named: str) -> None:
+    net = Net((2, 4, 4))
+    text = refused(net.model(net.quant(make(net, net.quant("x", 0.5, 4)), 0.5, 4)))
+    assert f"FINN has no counterpart of {named}" in text
+
+
+def test_products_of_two_streams() -> None:
+    net = Net((2, 4, 4))
+    x = net.quant("x", 0.5, 4)
+    y = net.quant(net.conv(x, 2, 2, (1, 1)), 0.5, 4)
+    assert "two streams of their own" in refused(net.model(net.quant(net.node("Mul", x, y), 0.5, 4)))
+
+
+def test_bipolar_activations_before_zero_padding() -> None:
+    net = Net((2, 4, 4))
+    x = net.bipolar("x", 1.0)
+    text = refused(net.model(net.quant(net.conv(x, 2, 2, pads=[1] * 4), 0.5, 4)))
+    assert re.search(
+        r"Conv 'n_conv2' .*pads with zeros.* unsigned activations of 1 bit \(Quant\) in place of Bip", text
+    )
+
+
+def test_max_pooling_that_pads_what_can_be_negative() -> None:
+    net = Net((2, 4, 4))
+    y = net.node("MaxPool", net.quant("x", 0.5, 4, signed=True), kernel_shape=[3, 3], pads=[1] * 4)
+    assert "pads integers that can be negative; put a ReLU" in refused(net.model(net.conv(y, 2, 2, (1, 1))))
+
+
+def test_scales_that_differ_between_the_inputs_of_a_sum() -> None:
+    net = Net((2, 4, 4))
+    x = net.batchnorm(net.quant("x", 0.5, 4), 2)
+    text = refused(net.model(net.quant(net.conv(x, 2, 2, (1, 1)), 0.5, 4)))
+    assert "the scale of its input 'batchnormalization1' differs between channels" in text
+
+
+def test_weights_whose_scale_differs_between_inputs() -> None:
+    net = Net((2, 4, 4))
+    weights = net.quant(net.value(net.random.normal(size=(3, 2, 1, 1))), [[[[0.1]], [[0.2]]]], 4, signed=True)
+    text = refused(net.model(net.node("Conv", net.quant("x", 0.5, 4), weights)))
+    assert "scale of its weights differs between inputs" in text
+
+
+def test_two_quantisers_of_the_input() -> None:
+    net = Net((2, 4, 4))
+    a, b = net.quant("x", 0.5, 4), net.quant("x", 0.25, 4)
+    text = refused(net.model(net.node("Add", a, net.quant(net.conv(b, 2, 2, (1, 1)), 0.5, 4))))
+    assert "quantise the input once, before it forks" in text
+
+
+def test_two_inputs() -> None:
+    net = Net((2, 4, 4))
+    model = net.model(net.node("Add", net.quant("x", 0.5, 4), net.quant("z", 0.5, 4)))
+    model.graph.input.append(helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, ["N", 2, 4, 4]))
+    assert refused(model) == "The model has 2 inputs; a dataflow has one."
+
+
+def test_an_output_that_no_quantiser_feeds() -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1))
+    assert "put a Quant after it" in refused(net.model(net.node("Relu", y)))
+
+
+def test_sizes_that_are_not_known() -> None:
+    net = Net((2, 4, 4))
+    model = net.model(net.quant(net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)), 0.5, 4))
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
+    assert "shape of 'quant0' is not known; fix the sizes of the input" in refused(model)
+
+
+def test_integer_operators() -> None:
+    net = Net((2, 4, 4))
+    net.value(0, np.uint8)
+    node = net.node("ConvInteger", "x", net.value(np.ones((2, 2, 1, 1)), np.uint8))
+    assert "export the network in QDQ format" in refused(net.model(node))
+
+
+def test_too_many_levels() -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 8), 2, 2, (3, 3), bits=8)
+    text = refused(net.model(net.quant(y, 0.001, 16, signed=True)))
+    assert "levels of an accumulator; quantise activations to 8 bits" in text
+
+
+def test_scales_that_make_no_grid() -> None:
+    net = Net((2, 4, 4))
+    assert "its scale is not positive" in refused(net.model(net.quant("x", 0.0, 4)))
+    net = Net((2, 4, 4))
+    scale = net.node("ReduceMax", "x")
+    zero, bits = net.value(0), net.value(4)
+    text = refused(net.model(net.node("Quant", "x", scale, zero, bits, domain="qonnx.custom_op.general")))
+    assert "its scale is not constant; freeze the quantisers" in text
+
+
+def test_a_refusal_is_an_error_of_the_user() -> None:
+    error = LoweringError("Add 'a'", "it cannot", "mend it")
+    assert isinstance(error, UserError)
+    assert str(error) == "Add 'a' cannot become hardware: it cannot; mend it."
