@@ -13,7 +13,7 @@ from passes.flow import WEIGHTED_BY_CONSTANT, Flow, between
 from passes.geometry import SLIDING, padding_of, sliding_of
 from passes.graph import QUANTISERS, Editor, Node, is_standard
 from passes.selection import attempt, select
-from passes.skips import Skip, is_affine, is_join, join_of, write_records
+from passes.skips import Skip, is_affine, is_join, join_of, read_records, write_records
 
 _ELEMENTWISE = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Identity", "Dropout"})
 _ACTIVATIONS = frozenset(
@@ -74,9 +74,13 @@ class ShortenSkips(Pass):
         # Seen before the first edit, which may move the tensors that the next skip's nodes read.
         plans = {s.number: (*join_of(editor, s), _layers(editor, s)) for s in selection.chosen if s.span > 1}
         replaced: list[tuple[Skip, list[tuple[Node, int]]]] = []
+        short = {r["number"] for r in read_records(editor) if r.get("short")}
 
         def shorten(skip: Skip) -> PassError | str | None:
+            if skip.number in short:
+                return f"Skip {skip.number} is short already."
             if skip.span == 1:
+                short.add(skip.number)
                 return f"Skip {skip.number} spans one layer already."
             join, main, layers = plans[skip.number]
             fitting = [layer for layer in layers if layer.fits]
@@ -94,7 +98,9 @@ class ShortenSkips(Pass):
         done, notes = attempt(selection, self.name, shorten)
         if done:
             notes += [f"The gate {s.gate!r} went with the long skip {s.number}." for s in done if s.gate is not None]
-            write_records(editor, selection.found, {skip.number: _pieces(skip, joins) for skip, joins in replaced})
+            pieces = {skip.number: _pieces(skip, joins) for skip, joins in replaced}
+            short |= {piece.number for each in pieces.values() for piece in each}
+            write_records(editor, selection.found, pieces, short)
         return notes
 
     def _replace(self, editor: Editor, join: Node, main: int, layers: list[Layer]) -> list[tuple[Node, int]]:
@@ -132,7 +138,10 @@ class ShortenSkips(Pass):
 
 
 def _pieces(skip: Skip, joins: list[tuple[Node, int]]) -> list[Skip]:
-    """``skip`` as the short skips that stand for it, once all tensors have their final names."""
+    """``skip`` as the short skips that stand for it, once all tensors have their final names.
+
+    One that lay on the skip path of another is gone with that path.
+    """
     return [
         replace(
             skip,
@@ -141,6 +150,7 @@ def _pieces(skip: Skip, joins: list[tuple[Node, int]]) -> list[Skip]:
             join=join.outputs[0].name,
         )
         for i, (join, main) in enumerate(joins, 1)
+        if join.inputs
     ]
 
 

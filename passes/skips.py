@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -294,13 +294,16 @@ def _are_records(records: list[Any]) -> bool:
     )
 
 
-def write_records(editor: Editor, skips: list[Skip], pieces: dict[str, list[Skip]] | None = None) -> None:
+def write_records(
+    editor: Editor, skips: list[Skip], pieces: dict[str, list[Skip]] | None = None, short: Iterable[str] = ()
+) -> None:
     """Keep the numbers of ``skips``, and of those that this pass or earlier ones took out.
 
     Args:
         editor: the graph, rewired.
         skips: what `analyse` found before.
         pieces: for a skip that was replaced, by its number, the skips that stand for it now.
+        short: numbers of skips that `shorten-skips` is done with, whatever other skips make of their spans.
     """
     records: dict[str, dict[str, Any]] = {r["number"]: r for r in read_records(editor)}
     for skip in skips:
@@ -312,6 +315,8 @@ def write_records(editor: Editor, skips: list[Skip], pieces: dict[str, list[Skip
             records.pop(number, None)
         for skip in replacements:
             records[skip.number] = {"number": skip.number, "fork": skip.fork, "join": skip.join}
+    for number in short:
+        records[number]["short"] = True
     ordered = sorted(records.values(), key=lambda r: [int(part) for part in r["number"].split(".")])
     editor.set_metadata(METADATA, json.dumps(ordered))
 
