@@ -11,7 +11,7 @@ from tests.hls_backend.graphs import Net
 from tests.hls_backend.random_graphs import networks
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_integers_are_those_of_qonnx(drawn: tuple[Net, onnx.ModelProto]) -> None:
     net, model = drawn

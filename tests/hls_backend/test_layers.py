@@ -1,0 +1,210 @@
+"""Each layer's integers, cycles, foldings and FINN node."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hls_backend import Folding, Layer
+from hls_backend.datatypes import least, named
+from hls_backend.layers import (
+    MVAU,
+    VVAU,
+    AddStreams,
+    ChannelwiseOp,
+    ConvolutionInputGenerator,
+    DuplicateStreams,
+    FMPadding,
+    GlobalAccPool,
+    LabelSelect,
+    Pool,
+    StreamingDataWidthConverter,
+    StreamingFIFO,
+    Thresholding,
+    channel_padding,
+)
+
+RANDOM = np.random.default_rng(0)
+UINT2, INT4, INT8 = named("UINT2"), named("INT4"), named("INT8")
+SIGNS = RANDOM.choice([-1, 1], (16, 144))
+
+EXAMPLES: list[Layer] = [
+    FMPadding("pad", (5, 6), 4, UINT2, (1, 2, 0, 1)),
+    ConvolutionInputGenerator("window", (6, 7), 4, INT4, (3, 2), (1, 2)),
+    ConvolutionInputGenerator("depthwise", (6, 7), 4, INT4, (3, 2), (2, 1), depthwise=True),
+    MVAU("mvau", (3, 2), RANDOM.integers(-7, 8, (6, 12)), INT4, UINT2, named("INT9")),
+    VVAU("vvau", (3, 2), RANDOM.integers(-7, 8, (4, 3, 2)), INT4, UINT2, named("INT9")),
+    Thresholding("few", (3, 2), np.sort(RANDOM.integers(-8, 8, (4, 3)), axis=1), -1, INT4, INT4),
+    Thresholding("many", (3, 2), np.sort(RANDOM.integers(-128, 128, (4, 40)), axis=1), 0, INT8, named("UINT6")),
+    DuplicateStreams("fork", (3, 2, 4), INT4, 3),
+    AddStreams("add", (3, 2, 4), (INT4, UINT2)),
+    ChannelwiseOp("bias", (3, 2), "add", np.array([-3, 0, 200, 7]), INT4, named("INT9")),
+    ChannelwiseOp("sign", (3, 2), "mul", np.array([-1, 1, -1, 1]), INT4, named("INT5")),
+    Pool("pool", (3, 2), 4, (2, 2), INT4),
+    GlobalAccPool("sum", (3, 2, 4), INT4),
+    LabelSelect("label", 6, INT8),
+    StreamingDataWidthConverter("dwc", (3, 2, 4), INT4, 1, 4),
+    StreamingFIFO("fifo", (3, 2, 4), INT4, 2, 100),
+]
+
+
+def integers(layer: Layer, images: int = 3) -> list[np.ndarray]:
+    """Anything that the layer's inputs can be."""
+    return [
+        RANDOM.integers(int(port.type.min()), int(port.type.max()) + 1, (images, *port.shape)) for port in layer.inputs
+    ]
+
+
+@pytest.mark.parametrize("layer", EXAMPLES, ids=lambda layer: layer.name)
+def test_what_goes_out_fits_its_port(layer: Layer) -> None:
+    made = layer.execute(*integers(layer))
+    assert len(made) == len(layer.outputs)
+    for array, port in zip(made, layer.outputs, strict=True):
+        assert array.shape == (3, *port.shape)
+        assert array.dtype.kind in "iu"
+        assert array.min() >= port.type.min()
+        assert array.max() <= port.type.max()
+
+
+@pytest.mark.parametrize("layer", EXAMPLES, ids=lambda layer: layer.name)
+def test_every_folding_divides_what_passes(layer: Layer) -> None:
+    assert Folding() in layer.foldings()
+    cycles = []
+    for folding in layer.foldings():
+        folded = layer.fold(folding)
+        for port in (*folded.inputs, *folded.outputs):
+            assert port.size % port.lanes == 0
+            assert port.width == port.lanes * port.type.bitwidth()
+        cycles.append((folding.pe * folding.simd, folded.cycles))
+        assert folded.resources().luts > 0
+        assert [port.shape for port in folded.outputs] == [port.shape for port in layer.outputs]
+    fastest, slowest = max(cycles), min(cycles)
+    assert fastest[1] <= slowest[1]
+    with pytest.raises(ValueError, match="cannot be folded"):
+        layer.fold(Folding(7, 7))
+
+
+@pytest.mark.parametrize("layer", EXAMPLES, ids=lambda layer: layer.name)
+@pytest.mark.parametrize("flavour", ["finn-plus", "finn-main"])
+def test_the_finn_node_carries_the_folding(layer: Layer, flavour: str) -> None:
+    folded = layer.fold(layer.foldings()[-1])
+    parameters = folded.finn_parameters()
+    names = [f"in{i}" for i in range(len(layer.inputs))] + list(parameters)
+    node = folded.finn_node(names, [f"out{i}" for i in range(len(layer.outputs))], flavour)  # type: ignore[arg-type]
+    found = {a.name: a for a in node.attribute}
+    assert found["backend"].s == b"fpgadataflow"
+    for name, value in (("PE", folded.folding.pe), ("SIMD", folded.folding.simd)):
+        if name in found:
+            assert found[name].i == value
+    for values, type in parameters.values():
+        assert values.dtype == np.float32
+        assert type.allowed(values).all() if type.name != "BINARY" else set(np.unique(values)) <= {0, 1}
+
+
+def test_the_join_has_two_names() -> None:
+    add = AddStreams("add", (1, 1, 4), (INT4, INT4))
+    assert (add.finn_op("finn-plus"), add.finn_op("finn-main")) == ("ElementwiseAdd", "AddStreams")
+
+
+# -- integers ----------------------------------------------------------------------------------------------------
+
+
+def test_windows_come_row_by_row_channels_last() -> None:
+    layer = ConvolutionInputGenerator("w", (4, 5), 2, INT8, (2, 3), (2, 1))
+    (x,) = integers(layer, 1)
+    (found,) = layer.execute(x)
+    for row, column in product(range(2), range(3)):
+        expected = x[0, 2 * row : 2 * row + 2, column : column + 3]
+        np.testing.assert_array_equal(found[0, row, column], expected.reshape(-1))
+
+
+def test_a_matrix_for_every_pixel() -> None:
+    weights = RANDOM.integers(-128, 128, (5, 300))
+    layer = MVAU("m", (2, 2), weights, INT8, INT8, named("INT24"))
+    (x,) = integers(layer)
+    np.testing.assert_array_equal(layer.execute(x)[0], np.einsum("nhwi,oi->nhwo", x, weights))
+
+
+def test_a_kernel_for_every_channel() -> None:
+    layer = VVAU("v", (2, 2), RANDOM.integers(-8, 8, (5, 3, 3)), INT4, INT8, named("INT16"))
+    (x,) = integers(layer)
+    windows = x.reshape(3, 2, 2, 3, 3, 5)
+    np.testing.assert_array_equal(layer.execute(x)[0], np.einsum("nhwijc,cij->nhwc", windows, layer.weights))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 15, 16, 255])
+def test_thresholds_count_those_that_are_reached(steps: int) -> None:
+    thresholds = np.sort(RANDOM.integers(-500, 500, (3, steps)), axis=1)
+    layer = Thresholding("t", (4, 4), thresholds, -2, named("INT10"), least(-2, steps - 2))
+    (x,) = integers(layer)
+    np.testing.assert_array_equal(layer.execute(x)[0], (x[..., None] >= thresholds).sum(axis=-1) - 2)
+
+
+def test_thresholds_must_rise() -> None:
+    with pytest.raises(ValueError, match="must rise"):
+        Thresholding("t", (1, 1), np.array([[3, 2]]), 0, INT4, UINT2)
+
+
+def test_the_first_of_equal_labels_wins() -> None:
+    layer = LabelSelect("l", 4, INT8)
+    x = np.array([[1, 5, 5, 0], [-3, -3, -9, -3]]).reshape(2, 1, 1, 4)
+    np.testing.assert_array_equal(layer.execute(x)[0].reshape(-1), [1, 0])
+
+
+@pytest.mark.parametrize(("channels", "before", "after"), [(16, 8, 8), (6, 3, 3), (4, 0, 2), (5, 1, 0)])
+def test_channels_are_padded_as_columns_of_groups(channels: int, before: int, after: int) -> None:
+    layer = channel_padding("p", (2, 3), channels, INT4, before, after)
+    x = RANDOM.integers(-8, 8, (2, 2, 3, channels))
+    (found,) = layer.execute(x.reshape(2, *layer.inputs[0].shape))
+    expected = np.pad(x, ((0, 0), (0, 0), (0, 0), (before, after)))
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(-1000, 1000), st.integers(0, 2000))
+def test_the_least_type_is_the_least(low: int, spread: int) -> None:
+    type = least(low, low + spread)
+    assert type.min() <= low
+    assert low + spread <= type.max()
+    if type.bitwidth() > 2:
+        smaller = named(f"{'INT' if low < 0 else 'UINT'}{type.bitwidth() - 1}")
+        assert low < smaller.min() or smaller.max() < low + spread
+
+
+# -- cycles ------------------------------------------------------------------------------------------------------
+
+
+def test_the_block_s_cycles() -> None:
+    """16 channels, 32x32, PE 2, SIMD 16: FINN+ and RTL both take 73,728 cycles a frame."""
+    layer = MVAU("m", (32, 32), SIGNS, named("BIPOLAR"), UINT2, named("INT10"), folding=Folding(2, 16))
+    assert layer.cycles == layer.finn_cycles == 73_728
+
+
+@pytest.mark.parametrize(
+    ("layer", "simd", "cycles", "finn_cycles"),
+    [
+        # As finn/custom_op/fpgadataflow/rtl/convolutioninputgenerator_rtl.py computes them: fill, then rows.
+        (ConvolutionInputGenerator("w", (34, 34), 16, UINT2, (3, 3)), 16, 9216, 71 + 32 * 288),
+        (ConvolutionInputGenerator("w", (34, 34), 16, UINT2, (3, 3)), 1, 147_456, (71 + 32 * 288) * 16),
+        (ConvolutionInputGenerator("w", (33, 33), 16, UINT2, (3, 3), (2, 2)), 4, 9216, (69 + 16 * 144) * 4),
+        (ConvolutionInputGenerator("w", (32, 32), 16, UINT2, (1, 1), (2, 2)), 4, 4096, 4098),
+        (ConvolutionInputGenerator("w", (1, 20), 4, UINT2, (1, 3)), 2, 108, 110),
+        (ConvolutionInputGenerator("w", (10, 10), 4, UINT2, (2, 2), (2, 2), True), 2, 200, 24 + 5 * (40 + 5) + 20),
+        (FMPadding("p", (32, 32), 16, UINT2, (1, 1, 1, 1)), 4, 34 * 34 * 4, 34 * 34 * 4),
+    ],
+)
+def test_window_and_padding_cycles(layer: Layer, simd: int, cycles: int, finn_cycles: int) -> None:
+    folded = layer.fold(Folding(simd=simd))
+    assert folded.cycles == cycles
+    assert folded.finn_cycles == finn_cycles
+
+
+def test_narrower_is_cheaper() -> None:
+    wide = MVAU("m", (4, 4), RANDOM.integers(-127, 128, (16, 16)), INT8, INT8, named("INT20"), folding=Folding(4, 4))
+    narrow = MVAU("m", (4, 4), SIGNS[:, :16], named("BIPOLAR"), UINT2, named("INT8"), folding=Folding(4, 4))
+    assert narrow.resources().luts < wide.resources().luts
+    assert narrow.resources().luts < narrow.fold(Folding(16, 16)).resources().luts
