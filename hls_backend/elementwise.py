@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hls_backend.reference import batchnorm
 from passes.graph import Node, attributes
 
 BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu"})
@@ -59,9 +60,7 @@ def affine(node: Node, constants: Mapping[str, np.ndarray], slot: int) -> tuple[
     if node.op == "Neg":
         return -one, none
     if node.op == "BatchNormalization":
-        gamma, beta, mean, variance = (constants[t.name].astype(np.float64) for t in node.inputs[1:5])
-        factor = gamma / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
-        return factor, beta - mean * factor
+        return batchnorm(node, {name: value.astype(np.float64) for name, value in constants.items()})
     if node.op not in ("Add", "Sub", "Mul", "Div") or node.inputs[1 - slot].name not in constants:
         return None
     other = constants[node.inputs[1 - slot].name].astype(np.float64)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 from onnx import helper
-from onnx.reference import ReferenceEvaluator
 
 from hls_backend.dataflow import Dataflow
 from hls_backend.layout import Layout
 from hls_backend.quantisers import read_quantiser
+from hls_backend.reference import evaluator
 from passes.errors import UserError
 from passes.graph import Editor, Node
 
@@ -56,15 +54,12 @@ def prepare(dataflow: Dataflow, images: np.ndarray) -> np.ndarray:
     quantiser = read_quantiser(editor, last)
     values = images.astype(np.float32, copy=False)
     if floats:
-        before = onnx.ModelProto()
-        before.CopyFrom(dataflow.host)
-        del before.graph.node[-1]
-        before.graph.output[0].name = last.inputs[0].name
-        evaluator = ReferenceEvaluator(before)
+        read = {t.name for node in floats for t in node.inputs if t.name}
+        constants = {name: editor.value(editor.tensor(name)) for name in read if editor.initializer(name) is not None}
+        run = evaluator(floats, constants, editor.inputs[0], last.inputs[0].name, editor.opset, np.float32, values.ndim)
         # One at a time: reshapes in it may be written for a batch of one.
-        results: list[Any] = [evaluator.run(None, {editor.inputs[0]: image[None]}) for image in values]
-        values = np.concatenate([result[0] for result in results])
-    levels = quantiser.levels(np.asarray(values))
+        values = np.concatenate([run(image[None]) for image in values])
+    levels = quantiser.levels(values)
     try:
         return Layout(dataflow.host_axes).to_stream(levels, stream.shape)
     except (KeyError, ValueError) as error:

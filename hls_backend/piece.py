@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from hls_backend.elementwise import affine, direction
 from hls_backend.errors import LoweringError
 from hls_backend.layout import Layout
+from hls_backend.reference import evaluator
 from passes.graph import Node, label
-
-_AS_IDENTITY = frozenset({"Cast", "Dropout", "Identity"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,22 +45,9 @@ class Piece:
         return Piece(nodes, self.source, self.result, self.layout, {**self.constants, **other.constants}, self.opset)
 
     @cached_property
-    def _evaluator(self) -> ReferenceEvaluator:
-        protos = []
-        for node in self.nodes:
-            proto = onnx.NodeProto()
-            proto.CopyFrom(node.source)
-            if node.op in _AS_IDENTITY:  # a Cast to float32 must not blunt float64
-                proto.op_type = "Identity"
-                del proto.input[1:], proto.output[1:], proto.attribute[:]
-            protos.append(proto)
-        values = [
-            numpy_helper.from_array(v.astype(np.float64) if v.dtype.kind == "f" else v, name)
-            for name, v in self.constants.items()
-        ]
-        ends = (helper.make_tensor_value_info(name, TensorProto.DOUBLE, None) for name in (self.source, self.result))
-        graph = helper.make_graph(protos, "piece", [next(ends)], [next(ends)], values)
-        return ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)]))
+    def _evaluator(self) -> Callable[[np.ndarray], np.ndarray]:
+        rank = len(self.layout.axes)
+        return evaluator(self.nodes, self.constants, self.source, self.result, self.opset, np.float64, rank)
 
     def evaluate(self, values: np.ndarray) -> np.ndarray:
         """The piece in float64.
@@ -81,10 +64,10 @@ class Piece:
         if not self.nodes:
             return values
         try:
-            (result,) = self._evaluator.run(None, {self.source: self.layout.spread(values)})
+            result = self._evaluator(self.layout.spread(values))
         except Exception as error:
             raise self._refusal(f"it cannot be evaluated ({error})") from error
-        gathered = self.layout.gather(np.asarray(result))
+        gathered = self.layout.gather(result)
         if gathered is None or gathered.shape != values.shape:
             raise self._refusal("it differs between pixels")
         return gathered

@@ -37,7 +37,8 @@ def wrap(model: onnx.ModelProto, images: int) -> Any:
 
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    for value in [*fixed.graph.input, *fixed.graph.output]:
+    weights = {i.name for i in fixed.graph.initializer}
+    for value in [v for v in [*fixed.graph.input, *fixed.graph.output] if v.name not in weights]:
         dims = value.type.tensor_type.shape.dim
         if dims:
             dims[0].Clear()

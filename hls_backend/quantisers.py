@@ -6,6 +6,7 @@ operation, so that numbers of the type float32 give the levels that qonnx gives;
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,50 +18,108 @@ from passes.graph import Editor, Node, attributes, label
 
 
 @dataclass(frozen=True, eq=False)
-class Quantiser:
+class Quantiser(ABC):
     """One quantiser node.
 
     Attributes:
         node: the node.
         step, offset: of the grid, float64 in shapes that broadcast with the tensor.
-        is_bipolar: whether its two values are -step/2 and +step/2, as levels 0 and 1.
-        bits: the width it asks for.
     """
 
     node: Node
     step: np.ndarray
     offset: np.ndarray
-    is_bipolar: bool
-    bits: int
-    _scale: np.ndarray
-    _zero: np.ndarray
-    _limits: tuple[int, int] | None
-    _rounding: str
-    _origin: np.ndarray
-    _shrink: float = 1.0
+
+    @property
+    @abstractmethod
+    def bounds(self) -> tuple[int, int] | None:
+        """The least and the greatest level; None where the quantiser sets none."""
+
+    @abstractmethod
+    def levels(self, values: np.ndarray) -> np.ndarray:
+        """The levels of ``values`` as int64, computed in the precision of ``values``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rounder(Quantiser):
+    """Quant and Trunc: divide, clip, round.
+
+    Attributes:
+        scale, zero: as the node has them.
+        limits: what is clipped to; None for Trunc's version 1.
+        rounding: the mode's name.
+        origin: what levels count from.
+        shrink: the power of two that Trunc divides by besides.
+    """
+
+    scale: np.ndarray
+    zero: np.ndarray
+    limits: tuple[int, int] | None
+    rounding: str
+    origin: np.ndarray
+    shrink: float = 1.0
 
     @property
     def bounds(self) -> tuple[int, int] | None:
-        """The least and the greatest level; None where Trunc sets none."""
-        if self.is_bipolar:
-            return 0, 1
-        if self._limits is None:
+        if self.limits is None:
             return None
-        return self._limits[0] - int(self._origin.max()), self._limits[1] - int(self._origin.min())
+        return self.limits[0] - int(self.origin.max()), self.limits[1] - int(self.origin.min())
 
     def levels(self, values: np.ndarray) -> np.ndarray:
-        """The levels of ``values`` as int64, computed in the precision of ``values``."""
         number = values.dtype
-        if self.is_bipolar:
-            scaled = values if self._limits is None else values / self._scale.astype(number) + self._zero.astype(number)
-            return (scaled >= 0).astype(np.int64)
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled = values / self._scale.astype(number) + self._zero.astype(number)
-            if self._shrink != 1:
-                scaled = np.round(scaled) / number.type(self._shrink)
-        if self._limits is not None:
-            scaled = np.clip(scaled, *(number.type(limit) for limit in self._limits))
-        return resolve_rounding_mode(self._rounding)(scaled).astype(np.int64) - self._origin
+            scaled = values / self.scale.astype(number) + self.zero.astype(number)
+            if self.shrink != 1:
+                scaled = np.round(scaled) / number.type(self.shrink)
+        if self.limits is not None:
+            scaled = np.clip(scaled, *(number.type(limit) for limit in self.limits))
+        return resolve_rounding_mode(self.rounding)(scaled).astype(np.int64) - self.origin
+
+
+@dataclass(frozen=True, eq=False)
+class Sign(Quantiser):
+    """BipolarQuant, and a signed Quant of one bit: two values, as levels 0 and 1.
+
+    Attributes:
+        scale, zero: as the node has them; zero is None for BipolarQuant, which does not divide.
+    """
+
+    scale: np.ndarray
+    zero: np.ndarray | None
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        return 0, 1
+
+    def levels(self, values: np.ndarray) -> np.ndarray:
+        if self.zero is not None:
+            values = values / self.scale.astype(values.dtype) + self.zero.astype(values.dtype)
+        return (values >= 0).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps(Quantiser):
+    """MultiThreshold: how many of its channel's thresholds a number reaches.
+
+    Attributes:
+        thresholds: float64 [channels or 1, steps], rising.
+        axis: of the channels.
+    """
+
+    thresholds: np.ndarray
+    axis: int
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        return 0, int(self.thresholds.shape[1])
+
+    def levels(self, values: np.ndarray) -> np.ndarray:
+        by_channel = np.moveaxis(values, self.axis, 0)
+        found = np.empty(by_channel.shape, np.int64)
+        for channel, part in enumerate(by_channel):
+            row = self.thresholds[channel if len(self.thresholds) > 1 else 0]
+            found[channel] = np.searchsorted(row, part, side="right")
+        return np.moveaxis(found, 0, self.axis)
 
 
 def read_quantiser(editor: Editor, node: Node) -> Quantiser:
@@ -69,50 +128,50 @@ def read_quantiser(editor: Editor, node: Node) -> Quantiser:
     Raises:
         LoweringError: when a parameter is not constant, or makes no grid.
     """
+    if node.op == "MultiThreshold":
+        return _steps(editor, node)
     scale = _parameter(editor, node, 1, "scale")
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise LoweringError(label(node), "its scale is not positive", "train or calibrate it again")
     if node.op == "BipolarQuant":
-        return _bipolar(node, scale, np.zeros((), scale.dtype), None)
+        return Sign(node, 2 * _double(scale), -_double(scale), scale, None)
     zero = _parameter(editor, node, 2, "zero point")
-    found = attributes(node)
-    signed, narrow = bool(found.get("signed", 1)), bool(found.get("narrow", 0))
-    rounding = found.get("rounding_mode", "FLOOR" if node.op == "Trunc" else "ROUND")
-    rounding = rounding.decode() if isinstance(rounding, bytes) else str(rounding)
     if node.op == "Trunc":
-        return _trunc(editor, node, scale, zero, signed, narrow, rounding)
-    bits = _bits(editor, node, 3)
+        return _trunc(editor, node, scale, zero)
+    bits, signed = _bits(editor, node, 3), bool(attributes(node).get("signed", 1))
     if bits == 1 and signed:
-        return _bipolar(node, scale, zero, (-1, 1))
+        return Sign(node, 2 * _double(scale), -(1 + _double(zero)) * _double(scale), scale, zero)
     origin, offset = _origin(zero, scale)
-    limits = _limits(bits, signed, narrow)
-    return Quantiser(node, _double(scale), offset, False, bits, scale, zero, limits, rounding, origin)
+    limits = _limits(bits, signed, bool(attributes(node).get("narrow", 0)))
+    return Rounder(node, _double(scale), offset, scale, zero, limits, _rounding(node, "ROUND"), origin)
 
 
-def _bipolar(node: Node, scale: np.ndarray, zero: np.ndarray, limits: tuple[int, int] | None) -> Quantiser:
-    """BipolarQuant, or (with ``limits``) a signed Quant of one bit, which qonnx divides by the scale first."""
-    offset = -(1 + _double(zero)) * _double(scale)
-    return Quantiser(node, 2 * _double(scale), offset, True, 1, scale, zero, limits, "ROUND", np.zeros((), np.int64))
-
-
-def _trunc(
-    editor: Editor, node: Node, scale: np.ndarray, zero: np.ndarray, signed: bool, narrow: bool, rounding: str
-) -> Quantiser:
+def _trunc(editor: Editor, node: Node, scale: np.ndarray, zero: np.ndarray) -> Quantiser:
     """Trunc drops low bits: by counting them (five inputs), or, since its version 2, to a given scale (six)."""
+    rounding = _rounding(node, "FLOOR")
     if len(node.inputs) == 5:
-        bits = _bits(editor, node, 4)
-        shrink = 2.0 ** (_bits(editor, node, 3) - bits)
+        shrink = 2.0 ** (_bits(editor, node, 3) - _bits(editor, node, 4))
         origin, offset = _origin(zero, scale)
-        return Quantiser(node, _double(scale), offset, False, bits, scale, zero, None, rounding, origin, shrink)
-    bits = _bits(editor, node, 5)
+        return Rounder(node, _double(scale), offset, scale, zero, None, rounding, origin, shrink)
     to = _parameter(editor, node, 4, "output scale")
     ratio = np.unique(2.0 ** np.round(np.log2(_double(to) / _double(scale))))
     if ratio.size != 1:
         raise LoweringError(label(node), "it drops more bits of some channels", "give it one scale for the tensor")
     shrink = float(ratio[0])
     origin, offset = _origin(zero / shrink, to)
-    limits = _limits(bits, signed, narrow)
-    return Quantiser(node, _double(to), offset, False, bits, scale, zero, limits, rounding, origin, shrink)
+    found = attributes(node)
+    limits = _limits(_bits(editor, node, 5), bool(found.get("signed", 1)), bool(found.get("narrow", 0)))
+    return Rounder(node, _double(to), offset, scale, zero, limits, rounding, origin, shrink)
+
+
+def _steps(editor: Editor, node: Node) -> Quantiser:
+    found = attributes(node)
+    thresholds = _double(_parameter(editor, node, 1, "threshold"))
+    layout = found.get("data_layout", b"NCHW").decode()
+    step, offset = np.array(found.get("out_scale", 1.0)), np.array(found.get("out_bias", 0.0))
+    if thresholds.ndim != 2 or (np.diff(thresholds, axis=1) < 0).any() or step <= 0:
+        raise LoweringError(label(node), "its thresholds do not rise", "sort each channel's")
+    return Steps(node, _double(step), _double(offset), thresholds, layout.index("C"))
 
 
 def _limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
@@ -128,13 +187,17 @@ def _origin(zero: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.zeros((), np.int64), -_double(zero) * _double(scale)
 
 
+def _rounding(node: Node, default: str) -> str:
+    mode = attributes(node).get("rounding_mode", default)
+    return mode.decode() if isinstance(mode, bytes) else str(mode)
+
+
 def _parameter(editor: Editor, node: Node, slot: int, what: str) -> np.ndarray:
     try:
         return editor.value(node.inputs[slot])
     except ModelError as error:
-        raise LoweringError(
-            label(node), f"its {what} is not constant", "freeze the quantisers before export"
-        ) from error
+        remedy = "freeze the quantisers before export"
+        raise LoweringError(label(node), f"its {what} is not constant", remedy) from error
 
 
 def _bits(editor: Editor, node: Node, slot: int) -> int:

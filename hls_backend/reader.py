@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 
 import numpy as np
@@ -11,12 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 from hls_backend.errors import LoweringError
 from passes.constants import FoldConstants
 from passes.errors import ModelError
-from passes.graph import Editor, label
+from passes.graph import Editor, attributes, is_standard, label
 from passes.inline import InlineFunctions
 
-QUANTISERS = frozenset({"Quant", "IntQuant", "BipolarQuant", "Trunc"})
-"""QONNX's integer quantisers, in whatever domain (``onnx.brevitas``, ``qonnx.custom_op.general``)."""
+QUANTISERS = frozenset({"Quant", "IntQuant", "BipolarQuant", "Trunc", "MultiThreshold"})
+"""QONNX's and FINN's integer quantisers, in whatever domain (``onnx.brevitas``, ``qonnx.custom_op.general``)."""
 
+_INTEGER_TYPE = re.compile(r"BIPOLAR|BINARY|(?P<unsigned>U)?INT(?P<bits>\d{1,2})")
 _QONNX = "qonnx.custom_op.general"
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _INTEGER_OPERATORS = frozenset("QLinearConv QLinearMatMul ConvInteger MatMulInteger QLinearAdd QGemm".split())
@@ -32,7 +34,7 @@ def read(model: onnx.ModelProto) -> Editor:
     model = InlineFunctions().apply(model).model
     if any(node.op_type in _QDQ for node in model.graph.node):
         model = _from_qdq(model)
-    editor = Editor(FoldConstants().apply(model).model)
+    editor = Editor(_with_typed_input(_without_shapes(FoldConstants().apply(model).model)))
     for node in editor.nodes:
         if node.op in _INTEGER_OPERATORS:
             remedy = "export the network in QDQ format, with QuantizeLinear and DequantizeLinear around float operators"
@@ -45,6 +47,68 @@ def read(model: onnx.ModelProto) -> Editor:
     if not any(node.op in QUANTISERS for node in editor.nodes):
         raise ModelError("The model holds floats only, no quantisers; quantise it first: `graphops quantize`.")
     return editor
+
+
+def _without_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with shapes computed once, for one image, and reshapes that take any number of images."""
+    single = onnx.ModelProto()
+    single.CopyFrom(model)
+    weights = {i.name for i in single.graph.initializer}
+    for value in single.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name not in weights and dims and dims[0].dim_value < 1:
+            dims[0].dim_value = 1
+    editor = Editor(single)
+    for node in [n for n in editor.nodes if n.op == "Shape" and is_standard(n)]:
+        shape = editor.shape(node.inputs[0])
+        if shape is not None and all(isinstance(d, int) for d in shape) and not attributes(node):
+            editor.become_constant(node.outputs[0], np.array(shape, np.int64))
+    editor = Editor(FoldConstants().apply(editor.finish()[0]).model)
+    for node in [n for n in editor.nodes if n.op == "Reshape" and is_standard(n)]:
+        tensor = node.inputs[1]
+        target = editor.value(tensor).tolist() if editor.is_initializer(tensor) else []
+        if target[:1] == [1] and len(target) > 1:
+            editor.set_weight(node, 1, np.array([0, *target[1:]], np.int64), f"{tensor.name}_any_batch")
+    return editor.finish()[0]
+
+
+def _with_typed_input(model: onnx.ModelProto) -> onnx.ModelProto:
+    """An input that an annotation says to hold integers goes through a quantiser that says the same."""
+    editor = Editor(model)
+    types = {
+        a.tensor_name: p.value
+        for a in model.graph.quantization_annotation
+        for p in a.quant_parameter_tensor_names
+        if p.key == "finn_datatype"
+    }
+    for name in editor.inputs:
+        tensor, found = editor.tensor(name), _INTEGER_TYPE.fullmatch(types.get(name, ""))
+        readers = editor.consumers(tensor)
+        if found is None or not readers or any(reader.op in QUANTISERS for reader in readers):
+            continue
+        signed, bits = found["unsigned"] is None, int(found["bits"] or 1)
+        one, zero, width = (
+            editor.add_constant(f"{name}_{what}", np.array(value, np.float32))
+            for what, value in (("step", 1), ("zero", 0), ("bits", bits))
+        )
+        if found[0] == "BIPOLAR":
+            made = editor.add_node("BipolarQuant", [tensor, one], f"{name}_typed", before=readers[0], domain=_QONNX)
+        else:
+            made = editor.add_node(
+                "Quant",
+                [tensor, one, zero, width],
+                f"{name}_typed",
+                before=readers[0],
+                domain=_QONNX,
+                signed=int(signed and found[0] != "BINARY"),
+                narrow=0,
+                rounding_mode="ROUND",
+            )
+        for reader in readers:
+            for slot, read_tensor in enumerate(reader.inputs):
+                if read_tensor.name == name:
+                    editor.set_input(reader, slot, made)
+    return editor.finish()[0]
 
 
 def _from_qdq(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -16,6 +16,7 @@ QUANTISERS = frozenset(
         "FakeQuant",
         "IntQuant",
         "FloatQuant",
+        "MultiThreshold",
     }
 )
 """Operators that only round to a grid: for shapes and for naming a skip's kind they are the identity."""

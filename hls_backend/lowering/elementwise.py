@@ -7,6 +7,7 @@ from dataclasses import replace
 from hls_backend.elementwise import ELEMENTWISE
 from hls_backend.errors import LoweringError
 from hls_backend.lowering.state import State
+from hls_backend.lowering.weights import constant
 from hls_backend.lowering.wire import Step, Value
 from hls_backend.piece import Piece
 from passes.graph import Node, label
@@ -35,7 +36,8 @@ def elementwise(state: State, node: Node) -> Value:
                 "FINN's counterpart is an Add of two streams on one grid; take it out of the network",
             )
         piece, private = piece.beside(beside), False
-    steps = (*_before(first), piece.then(node, state.constants(node)))
+    constants = {t.name: constant(state, t) for t in node.inputs if state.is_constant(t)}
+    steps = (*_before(first), piece.then(node, constants))
     return replace(first, tensor=node.outputs[0].name, steps=steps, private=private)
 
 

@@ -36,10 +36,6 @@ def reshape(state: State, node: Node) -> Value:
     if layout is None:
         sizes = "x".join(map(str, after[1:]))
         raise LoweringError(label(node), f"it cuts images up into {sizes}", "only flattening has no need of hardware")
-    if value.steps and layout.is_flat and value.shape[:2] != (1, 1):
-        raise LoweringError(
-            label(node), f"it flattens {value.tensor!r}, which is not quantised", "put the Quant before it"
-        )
     return value.renamed(node.outputs[0].name, layout, state.is_private(node.inputs[0]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from hls_backend.errors import LoweringError
 from hls_backend.layout import Layout
 from hls_backend.lowering.builder import Builder
 from hls_backend.lowering.wire import Numbers, Value, Wire
-from hls_backend.quantisers import Quantiser
+from hls_backend.quantisers import Quantiser, Steps
 from passes.graph import Editor, Node, label
 
 
@@ -94,10 +93,6 @@ class State:
     def is_private(self, tensor: gs.Variable) -> bool:
         return self.editor.is_private(tensor)
 
-    def constants(self, node: Node) -> Mapping[str, np.ndarray]:
-        """The constant inputs of ``node`` by name."""
-        return {t.name: self.editor.value(t) for t in node.inputs if self.is_constant(t)}
-
     def opset(self) -> int:
         return self.editor.opset or onnx.defs.onnx_opset_version()
 
@@ -135,9 +130,11 @@ def grid(quantiser: Quantiser, layout: Layout, image: Shape) -> tuple[np.ndarray
         LoweringError: when they differ within a channel.
     """
     found, node = [], quantiser.node
+    rows = len(quantiser.thresholds) if isinstance(quantiser, Steps) else 1
     for part in (quantiser.step, quantiser.offset):
         each = layout.per_channel(part, image[2])
-        if each is None or (layout.is_flat and image[:2] != (1, 1) and part.size > 1):
+        many = max(part.size, rows) > 1
+        if each is None or rows not in (1, image[2]) or (layout.is_flat and image[:2] != (1, 1) and many):
             raise LoweringError(label(node), "its scale is not one a channel", "give it one scale a channel or tensor")
         found.append(each)
     return found[0], found[1]

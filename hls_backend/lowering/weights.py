@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from hls_backend.errors import LoweringError
 from hls_backend.lowering.state import State
-from hls_backend.quantisers import read_quantiser
+from hls_backend.quantisers import Sign, read_quantiser
 from hls_backend.reader import QUANTISERS
 from passes.graph import Node, is_standard, label
 
@@ -56,12 +56,17 @@ def read_summand(state: State, node: Node, slot: int, channels: int) -> np.ndarr
     """The bias that ``node`` reads at ``slot`` in float64 [channels]; zeros where there is none."""
     if slot >= len(node.inputs) or not node.inputs[slot].name:
         return np.zeros(channels)
-    grid = _read(state, node.inputs[slot])
-    value = state.editor.value(node.inputs[slot]).astype(np.float64) if grid is None else grid.values
+    value = constant(state, node.inputs[slot]).astype(np.float64)
     try:
         return np.broadcast_to(value.reshape(-1), (channels,))
     except ValueError as error:
         raise LoweringError(label(node), "its bias is not one a channel", "make it a vector") from error
+
+
+def constant(state: State, tensor: gs.Variable) -> np.ndarray:
+    """The value of a constant, quantised or not."""
+    grid = _read(state, tensor)
+    return state.editor.value(tensor) if grid is None else grid.values
 
 
 def _read(state: State, tensor: gs.Variable) -> Grid | None:
@@ -88,7 +93,7 @@ def _quantised(state: State, node: Node) -> Grid:
         raise LoweringError(label(node), "it quantises what is quantised", "keep one of the two quantisers")
     levels = quantiser.levels(state.editor.value(node.inputs[0]))
     step = np.broadcast_to(quantiser.step, levels.shape)
-    if quantiser.is_bipolar and not (quantiser.offset * 2 + quantiser.step).any():
+    if isinstance(quantiser, Sign) and not (quantiser.offset * 2 + quantiser.step).any():
         return Grid(2 * levels - 1, step / 2)
     if quantiser.offset.any():
         raise LoweringError(label(node), "zero is not on its grid", "give weights an integral zero point")

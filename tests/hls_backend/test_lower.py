@@ -356,3 +356,53 @@ def test_layers_have_names_that_any_language_takes() -> None:
     names = [n.name for n in dataflow.layers] + [s.name for s in dataflow.streams]
     assert all(name.isidentifier() and name.isascii() for name in names)
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("opset", [9, 13])
+def test_batchnorm_and_computed_reshapes_of_older_exporters(opset: int) -> None:
+    net = Net((2, 3, 3))
+    x = net.quant(net.node("Sub", net.node("Mul", "x", net.value(2.0)), net.value(0.5)), 0.25, 4, signed=True)
+    first = net.node("Gather", net.node("Shape", x), net.value(0, np.int64), axis=0)
+    first = (
+        net.node("Unsqueeze", first, axes=[0]) if opset < 13 else net.node("Unsqueeze", first, net.value([0], np.int64))
+    )
+    shape = net.node("Concat", first, net.value([-1], np.int64), axis=0)
+    weights = net.node("Transpose", net.weights((5, 18), 2), perm=[1, 0])
+    y = net.batchnorm(net.node("MatMul", net.node("Reshape", x, shape), weights), 5)
+    model = net.model(net.quant(net.node("Relu", y), 0.3, 3), opset, batch=1)
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            node.attribute.append(helper.make_attribute("momentum", 0.9))
+    same_as_qonnx(model, net.images(20))
+
+
+def test_a_quantised_constant_is_added() -> None:
+    net = Net((2, 3, 3))
+    y = net.conv(net.quant("x", 0.25, 4), 2, 4, (1, 1), bits=3)
+    y = net.node("Add", y, net.quant(net.value(net.random.normal(size=(1, 4, 1, 1))), 0.125, 6, signed=True))
+    same_as_qonnx(net.model(net.quant(net.node("Relu", y), 0.3, 3)), net.images(5))
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("UINT8", 0, 255), ("INT4", -8, 7), ("BIPOLAR", -1, 1)])
+def test_inputs_that_an_annotation_says_to_be_integers(name: str, low: int, high: int) -> None:
+    net = Net((2, 3, 3))
+    y = net.quant(net.conv(net.node("Div", "x", net.value(16.0)), 2, 4, (1, 1), bits=3), 0.3, 3)
+    model = net.model(y)
+    entry = onnx.StringStringEntryProto(key="finn_datatype", value=name)
+    model.graph.quantization_annotation.append(
+        onnx.TensorAnnotation(tensor_name="x", quant_parameter_tensor_names=[entry])
+    )
+    images = net.random.integers(low, high + 1, (10, 2, 3, 3)).astype(np.float32)
+    images[images == 0] = 1 if name == "BIPOLAR" else 0
+    dataflow = same_as_qonnx(model, images).dataflow
+    assert dataflow.inputs[0].type == named("BINARY" if name == "BIPOLAR" else name)
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_finn_s_own_thresholds(rows: int) -> None:
+    net = Net((2, 3, 3))
+    y = net.conv(net.quant("x", 0.25, 4), 2, 4, (1, 1), bits=3)
+    thresholds = net.value(np.sort(net.random.normal(size=(rows, 5)), axis=1))
+    grid = {"out_scale": 0.5, "out_bias": -1.0, "out_dtype": "INT4"}
+    y = net.node("MultiThreshold", y, thresholds, domain="qonnx.custom_op.general", **grid)
+    same_as_qonnx(net.model(net.quant(net.conv(y, 4, 2, (1, 1), bits=2), 0.3, 4, signed=True)), net.images(5))

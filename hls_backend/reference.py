@@ -1,0 +1,79 @@
+"""Nodes of a graph evaluated in a precision of choice, by onnx's reference implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from passes.graph import Node, attributes
+
+_AS_IDENTITY = frozenset({"Cast", "Dropout", "Identity"})
+
+
+def evaluator(
+    nodes: Iterable[Node],
+    constants: Mapping[str, np.ndarray],
+    source: str,
+    result: str,
+    opset: int,
+    number: Any,
+    rank: int,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What ``nodes`` make of the tensor ``source``, as a function.
+
+    Args:
+        nodes: in topological order.
+        constants: what they read besides, by name; floats are cast to ``number``.
+        source, result: the tensors' names.
+        opset: of ONNX's own domain.
+        number: the float type to compute in.
+        rank: of the tensors that a BatchNormalization sees.
+    """
+    values = {n: v.astype(number) if v.dtype.kind == "f" else v for n, v in constants.items()}
+    protos: list[onnx.NodeProto] = []
+    for node in nodes:
+        protos.extend(_evaluable(node, values, rank))
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(number))
+    ends = [helper.make_tensor_value_info(name, kind, None) for name in (source, result)]
+    stored = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_graph(protos, "piece", ends[:1], ends[1:], stored)
+    running = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]))
+
+    def run(tensor: np.ndarray) -> np.ndarray:
+        (made,) = running.run(None, {source: tensor.astype(number, copy=False)})
+        return np.asarray(made)
+
+    return run
+
+
+def _evaluable(node: Node, values: dict[str, np.ndarray], rank: int) -> list[onnx.NodeProto]:
+    """``node`` as it can be evaluated: a Cast to another float must not blunt the precision, and the reference's
+    BatchNormalization before opset 14 normalises by the batch."""
+    proto = onnx.NodeProto()
+    proto.CopyFrom(node.source)
+    if node.op in _AS_IDENTITY:
+        proto.op_type = "Identity"
+        del proto.input[1:], proto.output[1:], proto.attribute[:]
+    if node.op != "BatchNormalization":
+        return [proto]
+    factor, summand = batchnorm(node, values)
+    shape = [-1 if axis == 1 else 1 for axis in range(rank)]
+    out = node.outputs[0].name
+    names = f"{out}/factor", f"{out}/summand", f"{out}/scaled"
+    values[names[0]], values[names[1]] = factor.reshape(shape), summand.reshape(shape)
+    return [
+        helper.make_node("Mul", [node.inputs[0].name, names[0]], [names[2]]),
+        helper.make_node("Add", [names[2], names[1]], [out]),
+    ]
+
+
+def batchnorm(node: Node, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and summand of a BatchNormalization, one a channel, in the precision of ``values``."""
+    gamma, beta, mean, variance = (values[t.name] for t in node.inputs[1:5])
+    factor = gamma / np.sqrt(variance + gamma.dtype.type(attributes(node).get("epsilon", 1e-5)))
+    return factor, beta - mean * factor
