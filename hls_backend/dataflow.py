@@ -139,6 +139,10 @@ class Layer(ABC):
             raise ValueError(f"{self.name} cannot be folded by {folding}")
         return replace(self, folding=folding)
 
+    def feeding(self, target: Port) -> Self:
+        """The same layer, folded as its consumer's port needs it; only a depthwise window has to follow."""
+        return self
+
     # -- FINN ------------------------------------------------------------------------------------------------
 
     def finn_op(self, flavour: Flavour) -> str:
@@ -273,8 +277,17 @@ class Dataflow:
         return port.width if port else math.prod(stream.shape) * int(stream.type.bitwidth())
 
     def fold(self, foldings: Mapping[str, Folding]) -> Dataflow:
-        """The same dataflow with the layers named in ``foldings`` folded so."""
-        return replace(self, layers=tuple(n.fold(foldings[n.name]) if n.name in foldings else n for n in self.layers))
+        """The same dataflow with the layers named in ``foldings`` folded so; depthwise windows follow their readers.
+
+        Raises:
+            ValueError: when a folding is not legal.
+        """
+        folded = {n.name: n.fold(foldings[n.name]) if n.name in foldings else n for n in self.layers}
+        for stream in self.streams:
+            if stream.source and stream.target and stream.source.layer not in foldings:
+                port = folded[stream.target.layer].inputs[stream.target.port]
+                folded[stream.source.layer] = folded[stream.source.layer].feeding(port)
+        return replace(self, layers=tuple(folded[n.name] for n in self.layers))
 
     def deepen(self, depths: Mapping[str, int]) -> Dataflow:
         """The same dataflow with the streams named in ``depths`` so deep."""

@@ -30,7 +30,9 @@ def extract(editor: Editor, quantiser: Node) -> onnx.ModelProto:
         [helper.make_tensor_value_info(quantiser.outputs[0].name, onnx.TensorProto.FLOAT, None)],
         [i for i in source.initializer if i.name in wanted],
     )
-    return helper.make_model(graph, opset_imports=editor.source.opset_import, ir_version=editor.source.ir_version)
+    model = helper.make_model(graph, opset_imports=editor.source.opset_import, ir_version=editor.source.ir_version)
+    model.metadata_props.extend(editor.source.metadata_props)  # they name the images' normalisation
+    return model
 
 
 def prepare(dataflow: Dataflow, images: np.ndarray) -> np.ndarray:

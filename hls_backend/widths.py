@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import gcd
 
-from hls_backend.dataflow import Dataflow, End, Layer, Stream
+from hls_backend.dataflow import Dataflow, End, Layer, Port, Stream
 from hls_backend.layers import StreamingDataWidthConverter
 
 
@@ -23,21 +23,30 @@ def insert_width_converters(dataflow: Dataflow) -> Dataflow:
             source = dataflow.source_port(stream)
             if source is None or source.lanes == port.lanes:
                 continue
-            common = source.lanes * port.lanes // gcd(source.lanes, port.lanes)
-            steps = [source.lanes, port.lanes]
-            if common not in steps:
-                steps.insert(1, common)
             streams.remove(stream)
             before: End | None = stream.source
-            for number, (lanes_in, lanes_out) in enumerate(pairwise(steps)):
+            steps = _steps(source, port)
+            for number, (a, b) in enumerate(pairwise(steps)):
                 name = f"{stream.name}_dwc{number or ''}"
                 layers.append(
-                    StreamingDataWidthConverter(name, source.shape, stream.type, lanes_in, lanes_out, source.interleave)
+                    StreamingDataWidthConverter(
+                        name, a.shape, b.shape, stream.type, a.lanes, b.lanes, source.interleave
+                    )
                 )
                 streams.append(
-                    Stream(f"{name}_in", stream.shape, stream.type, before, End(name), 2, "", stream.scale, stream.bias)
+                    Stream(f"{name}_in", a.shape, stream.type, before, End(name), 2, "", stream.scale, stream.bias)
                 )
                 before = End(name)
             streams.append(replace(stream, source=before))
         layers.append(layer)
     return replace(dataflow, layers=tuple(layers), streams=tuple(streams))
+
+
+def _steps(source: Port, target: Port) -> list[Port]:
+    """The two ports, and one between where neither's lanes are a multiple of the other's."""
+    common = source.lanes * target.lanes // gcd(source.lanes, target.lanes)
+    if common in (source.lanes, target.lanes):
+        return [source, target]
+    whole = (1, 1, source.size)
+    shape = next(s for s in (source.shape, target.shape, whole) if s[2] % common == 0)
+    return [source, Port(shape, source.type, common, source.interleave), target]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -88,6 +88,10 @@ class ConvolutionInputGenerator(Layer):
 
     def foldings(self) -> list[Folding]:
         return by_simd(self.channels)
+
+    def feeding(self, target: Port) -> Self:
+        """A depthwise window brings as many channels in turn as its consumer wants."""
+        return replace(self, folding=Folding(simd=target.interleave)) if self.depthwise else self
 
     def resources(self) -> Resources:
         """A buffer of kernel - 1 rows and a kernel's width, and the counters of its read and write addresses."""

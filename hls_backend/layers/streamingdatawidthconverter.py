@@ -17,13 +17,15 @@ class StreamingDataWidthConverter(Layer):
     """The same integers, ``lanes_in`` at once coming and ``lanes_out`` going; one is a multiple of the other.
 
     Attributes:
-        shape: rows, columns, channels.
+        shape, out_shape: rows, columns, channels of what comes and of what goes, of one size; as a converter may join
+            a layer that makes an image to one that reads it flattened.
         type: of the integers.
-        lanes_in, lanes_out: integers at once.
+        lanes_in, lanes_out: integers at once; each divides its side's channels.
         interleave: of the stream (see `Port`).
     """
 
     shape: Shape
+    out_shape: Shape
     type: IntegerType
     lanes_in: int
     lanes_out: int
@@ -41,10 +43,10 @@ class StreamingDataWidthConverter(Layer):
 
     @property
     def outputs(self) -> tuple[Port, ...]:
-        return (Port(self.shape, self.type, self.lanes_out, self.interleave),)
+        return (Port(self.out_shape, self.type, self.lanes_out, self.interleave),)
 
     def execute(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return arrays
+        return (arrays[0].reshape(-1, *self.out_shape),)
 
     @property
     def cycles(self) -> int:
@@ -64,10 +66,10 @@ class StreamingDataWidthConverter(Layer):
         return Resources(wide * int(self.type.bitwidth()) + counter(wide // narrow) + 4)
 
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
-        shape = [1, self.shape[2]] if self.shape[:2] == (1, 1) else [1, *self.shape]
+        shapes = [[1, s[2]] if s[:2] == (1, 1) else [1, *s] for s in (self.shape, self.out_shape)]
         return {
-            "inShape": shape,
-            "outShape": shape,
+            "inShape": shapes[0],
+            "outShape": shapes[1],
             "inWidth": self.inputs[0].width,
             "outWidth": self.outputs[0].width,
             "dataType": self.type.name,

@@ -7,7 +7,15 @@ import pytest
 
 from hls_backend import Dataflow, End, Folding, Stream, insert_width_converters, run
 from hls_backend.datatypes import least, named
-from hls_backend.layers import AddStreams, DuplicateStreams, FMPadding, Thresholding
+from hls_backend.layers import (
+    MVAU,
+    AddStreams,
+    ConvolutionInputGenerator,
+    DuplicateStreams,
+    FMPadding,
+    Pool,
+    Thresholding,
+)
 
 UINT2 = named("UINT2")
 SHAPE = (4, 4, 6)
@@ -52,6 +60,36 @@ def test_lanes_that_are_no_multiples_go_by_way_of_both() -> None:
     joined = insert_width_converters(folded)
     lanes = [(n.inputs[0].lanes, n.outputs[0].lanes) for n in joined.layers if n.name.startswith("a_dwc")]
     assert lanes == [(2, 6), (6, 3)]
+
+
+def test_a_flattened_image_passes_a_converter() -> None:
+    shape = (2, 2, 3)
+    act = Thresholding("act", (2, 2), np.tile([1, 2, 3], (3, 1)), 0, UINT2, UINT2, folding=Folding(pe=3))
+    unit = MVAU("fc", (1, 1), np.ones((2, 12), np.int64), named("INT2"), UINT2, named("UINT6"), folding=Folding(1, 4))
+    streams = (
+        Stream("in", shape, UINT2, None, End("act")),
+        Stream("x", shape, UINT2, End("act"), End("fc")),
+        Stream("out", (1, 1, 2), unit.output_type, End("fc"), None),
+    )
+    joined = insert_width_converters(Dataflow("flat", (act, unit), streams))
+    lanes = [(n.inputs[0].shape, n.inputs[0].lanes, n.outputs[0].shape, n.outputs[0].lanes) for n in joined.layers[1:3]]
+    assert lanes == [(shape, 3, (1, 1, 12), 12), ((1, 1, 12), 12, (1, 1, 12), 4)]
+    images = np.random.default_rng(0).integers(0, 4, (2, *shape))
+    np.testing.assert_array_equal(run(joined, images)["out"][:, 0, 0, 0], images.sum(axis=(1, 2, 3)))
+
+
+def test_depthwise_windows_follow_their_readers() -> None:
+    window = ConvolutionInputGenerator("window", (4, 4), 6, UINT2, (2, 2), (2, 2), depthwise=True)
+    pool = Pool("pool", (2, 2), 6, (2, 2), UINT2)
+    streams = (
+        Stream("in", (4, 4, 6), UINT2, None, End("window")),
+        Stream("w", (2, 2, 24), UINT2, End("window"), End("pool")),
+        Stream("out", (2, 2, 6), UINT2, End("pool"), None),
+    )
+    dataflow = Dataflow("pooling", (window, pool), streams)
+    assert dataflow.fold({"pool": Folding(pe=3)}).layer("window").folding == Folding(simd=3)
+    with pytest.raises(ValueError, match="brings 2 channels in turn and its consumer wants 3"):
+        dataflow.fold({"pool": Folding(pe=3), "window": Folding(simd=2)})
 
 
 def test_an_illegal_folding_is_refused() -> None:

@@ -47,7 +47,7 @@ EXAMPLES: list[Layer] = [
     Pool("pool", (3, 2), 4, (2, 2), INT4),
     GlobalAccPool("sum", (3, 2, 4), INT4),
     LabelSelect("label", 6, INT8),
-    StreamingDataWidthConverter("dwc", (3, 2, 4), INT4, 1, 4),
+    StreamingDataWidthConverter("dwc", (3, 2, 4), (1, 1, 24), INT4, 1, 12),
     StreamingFIFO("fifo", (3, 2, 4), INT4, 2, 100),
 ]
 
