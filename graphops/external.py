@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, TensorProto
 
+from graphops import sanity
 from graphops.files import atomic
 from passes.errors import ModelError, UserError
 
@@ -27,11 +28,15 @@ SMALL = 1024
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    """Every tensor that holds data: initialisers and attributes, in subgraphs and functions too."""
+    """Every tensor that holds data: initialisers and attributes, in subgraphs, functions and training too."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:
+        yield from _attribute_tensors(function.attribute_proto)
         for node in function.node:
             yield from _attribute_tensors(node.attribute)
+    for info in model.training_info:
+        yield from _graph_tensors(info.initialization)
+        yield from _graph_tensors(info.algorithm)
 
 
 def _graph_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
@@ -42,7 +47,7 @@ def _graph_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
         yield from _attribute_tensors(node.attribute)
 
 
-def _attribute_tensors(attributes: list[AttributeProto]) -> Iterator[TensorProto]:
+def _attribute_tensors(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
     for attribute in attributes:
         if attribute.HasField("t"):
             yield attribute.t
@@ -79,11 +84,18 @@ def place(tensor: TensorProto) -> Place:
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
     try:
+        if len(entries) < len(tensor.external_data):
+            raise ValueError  # readers would differ on which of two entries counts
         length = int(entries["length"]) if "length" in entries else None
         found = Place(entries["location"], int(entries.get("offset", "0")), length)
     except (KeyError, ValueError):
         found = Place("", -1, None)
-    if not found.location or found.offset < 0 or (found.length is not None and found.length < 0):
+    if (
+        not found.location
+        or "\0" in found.location
+        or found.offset < 0
+        or (found.length is not None and found.length < 0)
+    ):
         raise ModelError(f"Tensor {tensor.name!r} names no place for its external data; export the model again.")
     return found
 
@@ -96,27 +108,39 @@ def resolve(folder: Path, location: str) -> Path:
     """
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     outside = posix.is_absolute() or windows.is_absolute() or ".." in (*posix.parts, *windows.parts)
-    path = (folder / location).resolve()
+    try:
+        path = (folder / location).resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long, or links that lead in a circle
+        raise ModelError(f"The model's data file {location!r} cannot be found; put it beside the model.") from error
     if outside or not path.is_relative_to(folder.resolve()):
         raise ModelError(
             f"The model keeps weights in {location!r}, outside its own folder, where nothing is read; "
             "put the data file beside the model and refer to it by its name."
         )
-    if not path.is_file():
+    if not is_file:
         raise ModelError(f"The model's data file {folder / location} is missing; put it beside the model.")
     return path
 
 
 def check(model: onnx.ModelProto, folder: Path) -> None:
-    """See, without reading a weight, that every external tensor's bytes are there.
+    """See, without reading a weight, that every tensor's bytes are there, as many as its type and shape need.
 
     Raises:
-        ModelError: when a data file is missing, too short or outside ``folder``.
+        ModelError: when they are not, or a data file is missing, too short or outside ``folder``.
     """
-    for tensor in external_tensors(model):
-        where = place(tensor)
-        size = resolve(folder, where.location).stat().st_size
-        if where.offset + (where.length or 0) > size:
+    for tensor in tensors(model):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            sanity.check_weight(tensor)
+            continue
+        where, needed = place(tensor), sanity.size_of(tensor)
+        held = resolve(folder, where.location).stat().st_size
+        if needed is None or where.length not in (None, needed):
+            raise ModelError(
+                f"Tensor {tensor.name!r} keeps {where.length} bytes in {where.location!r} where its type and shape "
+                f"need {'another place' if needed is None else needed}; export the model again."
+            )
+        if where.offset + needed > held:
             raise ModelError(
                 f"The data file {folder / where.location} ends before tensor {tensor.name!r}; copy it again."
             )
@@ -125,12 +149,12 @@ def check(model: onnx.ModelProto, folder: Path) -> None:
 def load(model: onnx.ModelProto, folder: Path) -> None:
     """Bring every external tensor of ``model`` into memory, in place."""
     for tensor in external_tensors(model):
-        where = place(tensor)
+        where, needed = place(tensor), sanity.size_of(tensor)
         path = resolve(folder, where.location)
         try:
             with open(path, "rb") as stream:
                 stream.seek(where.offset)
-                tensor.raw_data = stream.read(-1 if where.length is None else where.length)
+                tensor.raw_data = stream.read(needed)
         except OSError as error:
             raise ModelError(f"The data file {path} cannot be read: {error.strerror}; mend its permissions.") from error
         tensor.ClearField("external_data")

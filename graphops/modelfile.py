@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
-from graphops import external
+from graphops import external, sanity
 from graphops.files import atomic, check_output
+from graphops.probe import probe
 from passes.errors import ModelError, UserError
 
 LARGEST = 2**31 - 2**24
 """Bytes of weights that one protobuf file holds, with room for the graph; more go to a data file."""
+
+LARGEST_FILE = 2**31
+"""Bytes that protobuf can read."""
 
 
 def load_model(path: str | Path, weights: bool = True) -> onnx.ModelProto:
@@ -28,23 +33,34 @@ def load_model(path: str | Path, weights: bool = True) -> onnx.ModelProto:
             weights in a file that is missing, too short or outside the model's folder.
     """
     path = Path(path)
+    model = _parse(path, _read(path))
+    sanity.check(model)
+    external.check(model, path.parent)
+    probe(path, model)
+    if weights:
+        external.load(model, path.parent)
+    return model
+
+
+def _read(path: Path) -> bytes:
     try:
-        with open(path, "rb") as stream:
-            content = stream.read()
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size < LARGEST_FILE:
+            with open(path, "rb") as stream:
+                return stream.read()
     except FileNotFoundError as error:
         raise ModelError(f"There is no file {path}; check the path.") from error
-    except IsADirectoryError as error:
-        raise ModelError(f"{path} is a folder; name the ONNX file in it.") from error
     except PermissionError as error:
         raise ModelError(f"{path} may not be read; change its permissions.") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}; check the path.") from error
-    model = _parse(path, content)
-    external.check(model, path.parent)
-    _check(path)
-    if weights:
-        external.load(model, path.parent)
-    return model
+    except ValueError as error:
+        raise ModelError(f"There is no file {str(path)!r}; check the path.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ModelError(f"{path} is a folder; name the ONNX file in it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelError(f"{path} is no file but a pipe or a device; write the model to a file and name that.")
+    raise ModelError(f"{path} has 2 GB or more, which no ONNX model can; keep its weights in a data file.")
 
 
 def _parse(path: Path, content: bytes) -> onnx.ModelProto:
@@ -62,16 +78,6 @@ def _parse(path: Path, content: bytes) -> onnx.ModelProto:
             "export or copy it again."
         )
     return model
-
-
-def _check(path: Path) -> None:
-    try:
-        # By path, for then the checker finds data files, and models of any size fit.
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
-        reason = lines[0].rstrip(".") if lines else "no reason given"
-        raise ModelError(f"{path} is not a valid ONNX model ({reason}); export it again.") from error
 
 
 def save_model(model: onnx.ModelProto, path: str | Path, force: bool = False, source: str | Path | None = None) -> None:
