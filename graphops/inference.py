@@ -23,26 +23,31 @@ def session(model: onnx.ModelProto) -> Any:
     """
     import onnxruntime
 
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise ModelError("The model's weights lie in another file and are not loaded; load the model with its weights.")
-    if model.ir_version > _HIGHEST_IR:
-        newer, model = model, onnx.ModelProto()
-        model.CopyFrom(newer)
-        model.ir_version = _HIGHEST_IR
+    content = serialised(model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception
-    try:
-        content = model.SerializeToString()
-    except Exception as error:
-        raise ModelError(
-            "The model has 2 GB or more and cannot be run from memory; store its weights smaller."
-        ) from error
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ModelError(
             f"onnxruntime {onnxruntime.__version__} cannot load the model ({reason(error)}); "
             "convert it to opset 21 or lower and to standard operators."
+        ) from error
+
+
+def serialised(model: onnx.ModelProto) -> bytes:
+    """``model`` as onnxruntime reads it; as for `session`."""
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise ModelError("The model's weights lie in another file and are not loaded; load the model with its weights.")
+    if model.ir_version > _HIGHEST_IR:
+        newer, model = model, onnx.ModelProto()
+        model.CopyFrom(newer)
+        model.ir_version = _HIGHEST_IR
+    try:
+        return model.SerializeToString()
+    except Exception as error:
+        raise ModelError(
+            "The model has 2 GB or more and cannot be run from memory; store its weights smaller."
         ) from error
 
 

@@ -1,20 +1,31 @@
-"""Whether two models say the same: both run on the same random inputs."""
+"""Whether two models say the same: both run on the same inputs, random or given."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 
-from graphops.inference import reason, session
+from graphops.sandbox import run
 from passes.errors import ModelError, UserError
+from passes.operators import DEFAULT_DOMAINS, RANDOM
+from passes.protobufs import with_subgraphs
 
 SAMPLES = 4
 """Samples in the random batch, where the model leaves the batch open."""
 
+OPEN = (8, 32, 224)
+"""Sizes tried, one after the other, for all other axes that the model leaves open."""
+
+LARGEST = 2**26
+"""Elements of a random input."""
+
 ROUNDING = 1e-4
 """Differences up to this share of the outputs' largest value are float rounding."""
+
+Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -24,10 +35,12 @@ class Difference:
     Attributes:
         largest: the largest absolute difference over all outputs.
         scale: the largest absolute value among the first model's outputs.
+        outputs: the largest absolute difference of each output, by its name in the first model.
     """
 
     largest: float
     scale: float
+    outputs: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_rounding(self) -> bool:
@@ -35,51 +48,116 @@ class Difference:
         return self.largest <= ROUNDING * max(1.0, self.scale)
 
 
-def difference(before: onnx.ModelProto, after: onnx.ModelProto, seed: int = 0) -> Difference:
-    """Run both models, weights in memory, on the same normally distributed inputs.
+def difference(
+    before: onnx.ModelProto, after: onnx.ModelProto, seed: int = 0, feeds: Arrays | None = None
+) -> Difference:
+    """Run both models, weights in memory, on the same inputs, each in a process of its own.
+
+    Args:
+        before: what the outputs are measured against.
+        after: has the same outputs, by name or, where the names differ, in order.
+        seed: of inputs drawn from a normal distribution.
+        feeds: inputs by name, to take instead.
 
     Raises:
-        ModelError: when a runtime cannot run one of them, or an input's shape is open beyond the batch.
+        ModelError: when one of them cannot be run, or draws random numbers itself.
         UserError: when they do not have the same outputs, or outputs are not finite.
     """
-    feeds = random_inputs(before, seed)
-    expected, got = _run(before, feeds), _run(after, feeds)
-    if [e.shape for e in expected] != [g.shape for g in got]:
+    for model in (before, after):
+        _refuse_chance(model)
+    if feeds is None:
+        feeds, expected = _tried(before, seed)
+    else:
+        expected = run(before, feeds)
+    return _compared(expected, run(after, feeds))
+
+
+def _tried(model: onnx.ModelProto, seed: int) -> tuple[Arrays, Arrays]:
+    """Random inputs on which the model runs, and its outputs."""
+    sizes = OPEN if _is_open(model) else OPEN[:1]
+    for size in sizes:
+        feeds = random_inputs(model, seed, size)
+        try:
+            return feeds, run(model, feeds)
+        except ModelError as error:
+            refusal = error
+    raise refusal
+
+
+def _compared(expected: Arrays, got: Arrays) -> Difference:
+    numbers = [{name: a for name, a in arrays.items() if a.dtype.kind in "biuf"} for arrays in (expected, got)]
+    first, second = numbers
+    if first.keys() != second.keys():
+        second = dict(zip(first, second.values(), strict=False)) if len(first) == len(second) else {}
+    if {name: a.shape for name, a in first.items()} != {name: a.shape for name, a in second.items()}:
         raise UserError("The two models' outputs differ in number or shape; nothing can be compared.")
-    if not all(np.isfinite(values).all() for values in (*expected, *got)):
-        raise UserError("Outputs on random inputs are not finite; nothing can be compared, leave out --verify.")
-    apart = [float(np.max(np.abs(e.astype(np.float64) - g), initial=0)) for e, g in zip(expected, got, strict=True)]
-    sizes = [float(np.max(np.abs(e.astype(np.float64)), initial=0)) for e in expected]
-    return Difference(max(apart, default=0.0), max(sizes, default=0.0))
+    if not all(np.isfinite(values).all() for values in (*first.values(), *second.values())):
+        raise UserError("Outputs on these inputs are not finite; nothing can be compared, leave out what runs them.")
+    outputs = {name: _apart(values, second[name]) for name, values in first.items()}
+    sizes = [_apart(values, np.zeros_like(values)) for values in first.values()]
+    return Difference(max(outputs.values(), default=0.0), max(sizes, default=0.0), outputs)
 
 
-def random_inputs(model: onnx.ModelProto, seed: int = 0) -> dict[str, np.ndarray]:
-    """One random array per graph input that has no initialiser, by name."""
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.max(np.abs(a.astype(np.float64) - b), initial=0))
+
+
+def random_inputs(model: onnx.ModelProto, seed: int = 0, size: int = OPEN[0]) -> dict[str, np.ndarray]:
+    """One random array per graph input that has no initialiser, by name.
+
+    Args:
+        model: axes that it leaves open are ``SAMPLES`` long where they come first, else ``size``; one name, one length.
+        seed: of the random numbers.
+        size: see above.
+
+    Raises:
+        ModelError: when an input is no tensor, is too large, or of a type that no random number has.
+    """
     rng = np.random.default_rng(seed)
+    lengths: dict[str, int] = {}
+    return {value.name: _random(value, rng, size, lengths) for value in _inputs(model)}
+
+
+def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     constants = {tensor.name for tensor in model.graph.initializer}
-    return {value.name: _random(value, rng) for value in model.graph.input if value.name not in constants}
+    return [value for value in model.graph.input if value.name not in constants]
 
 
-def _random(value: onnx.ValueInfoProto, rng: np.random.Generator) -> np.ndarray:
-    tensor = value.type.tensor_type
-    shape = []
+def _is_open(model: onnx.ModelProto) -> bool:
+    return any(dim.dim_value < 1 for value in _inputs(model) for dim in value.type.tensor_type.shape.dim[1:])
+
+
+def _random(value: onnx.ValueInfoProto, rng: np.random.Generator, size: int, lengths: dict[str, int]) -> np.ndarray:
+    if not value.type.HasField("tensor_type"):
+        raise ModelError(f"Input {value.name!r} is no tensor; random inputs can be made for tensors alone.")
+    tensor, shape = value.type.tensor_type, []
     for axis, dim in enumerate(tensor.shape.dim):
-        if dim.HasField("dim_value"):
-            shape.append(dim.dim_value)
-        elif axis == 0:
-            shape.append(SAMPLES)
-        else:
-            raise ModelError(f"Input {value.name!r} leaves axis {axis} open; give the model a fixed input shape.")
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-    if np.issubdtype(dtype, np.floating):
-        return rng.normal(size=shape).astype(dtype)
-    return rng.integers(0, 2, size=shape).astype(dtype)
-
-
-def _run(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-    running = session(model)
+        length = SAMPLES if axis == 0 else size
+        if dim.dim_value > 0:
+            length = dim.dim_value
+        elif dim.dim_param:
+            length = lengths.setdefault(dim.dim_param, length)
+        shape.append(length)
+    count = 1
+    for length in shape:
+        count *= length
+    if count > LARGEST or len(shape) > 64:
+        raise ModelError(
+            f"Input {value.name!r} has {count:.3g} elements, too many for a trial; give inputs of a shape."
+        )
     try:
-        outputs = [np.asarray(output) for output in running.run(None, feeds)]
-    except Exception as error:  # onnxruntime's exceptions share no base but this one
-        raise ModelError(f"onnxruntime cannot run the model on random inputs ({reason(error)}).") from error
-    return [output for output in outputs if output.dtype.kind in "biuf"]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    except KeyError as error:
+        raise ModelError(f"Input {value.name!r} has no type of element; export the model again.") from error
+    if dtype.kind == "f":
+        return rng.normal(size=shape).astype(dtype)
+    if dtype.kind in "biu":
+        return rng.integers(0, 2, size=shape).astype(dtype)
+    raise ModelError(f"Input {value.name!r} takes elements of {dtype}, of which none are made at random; give inputs.")
+
+
+def _refuse_chance(model: onnx.ModelProto) -> None:
+    for graph in with_subgraphs(model.graph):
+        for node in graph.node:
+            if node.op_type in RANDOM and node.domain in DEFAULT_DOMAINS:
+                raise ModelError(f"The model draws random numbers ({node.op_type} {node.name!r}); nothing to compare.")

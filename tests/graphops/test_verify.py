@@ -47,9 +47,39 @@ def test_inputs_are_batches_of_any_type() -> None:
     assert difference(scaled(2, [2, 2], TensorProto.INT64), scaled(2, [2, 2], TensorProto.INT64)).largest == 0
 
 
-def test_an_open_shape_is_refused_by_name() -> None:
-    with pytest.raises(ModelError, match="Input 'x' leaves axis 1 open"):
-        difference(scaled(1.0, ["N", "C"]), scaled(1.0, ["N", "C"]))
+def test_open_axes_of_one_name_have_one_length() -> None:
+    model = scaled(1.0, ["N", "T", "T", "S"])
+    batch, *open_axes = random_inputs(model, size=5)["x"].shape
+    assert batch == SAMPLES
+    assert open_axes == [5, 5, 5]
+    assert difference(model, model).is_rounding
+
+
+def test_a_length_is_looked_for_that_the_model_runs_on() -> None:
+    model = scaled(1.0, ["N", "C"])
+    model.graph.node[0].output[0] = "scaled"
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((32, 2), np.float32), "w"))
+    model.graph.node.add(op_type="MatMul", input=["scaled", "w"], output=["y"])
+    assert difference(model, model).is_rounding
+
+
+def test_given_inputs_are_taken() -> None:
+    found = difference(scaled(2.0), scaled(3.0), feeds={"x": np.full((1, 3), 5.0, np.float32)})
+    assert (found.largest, found.scale) == (5.0, 10.0)
+    assert found.outputs == {"y": 5.0}
+
+
+def test_outputs_of_other_names_are_compared_in_order() -> None:
+    renamed = scaled(2.0)
+    renamed.graph.node[0].output[0] = renamed.graph.output[0].name = "z"
+    assert difference(scaled(2.0), renamed).largest == 0
+
+
+def test_what_draws_random_numbers_cannot_be_compared() -> None:
+    model = scaled(1.0)
+    model.graph.node.add(op_type="RandomNormalLike", input=["x"], output=["r"])
+    with pytest.raises(ModelError, match="draws random numbers"):
+        difference(model, model)
 
 
 def test_other_outputs_cannot_be_compared() -> None:
