@@ -7,18 +7,22 @@ from collections.abc import Sequence
 
 import typer
 
+from graphops.report.text import plain
 from passes.errors import UserError
 
 # typer brings click, or since 0.26 a copy of it: either way this is what its usage errors descend from.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
+LONGEST = 2000
+"""Characters of a sentence; names in a model may be of any length."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0, or 2 after one sentence on what is wrong."""
-    sys.exit(run(arguments))
+    sys.exit(execute(arguments))
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def execute(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     from graphops.cli.app import app
 
@@ -32,11 +36,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # What no sentence of its own was written for: a path that may not be searched, a name that is too long.
         return _say(f"{error.filename or 'A file'}: {error.strerror or error}; check the path and its permissions.")
+    except MemoryError:
+        return _say("There is not enough memory for this; free some, or take a smaller model or batch.")
     except (KeyboardInterrupt, typer.Abort):
         return 130
 
 
 def _say(sentence: str) -> int:
     if sentence:  # click shows the help, and has nothing to add, where no verb is given
-        print(sentence, file=sys.stderr)
+        print(plain(sentence, LONGEST), file=sys.stderr)
     return 2

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from graphops.bench import Watch
 from graphops.files import check_output, write_json
+from graphops.report.text import plain
 from passes.errors import UserError
 
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The ONNX model to read.", show_default=False)]
@@ -68,7 +69,7 @@ def emit(payload: dict[str, Any], show: Callable[[Console], None], as_json: bool
 def print_notes(screen: Console, notes: Iterable[str]) -> None:
     """The sentences that a pass or a step left."""
     for note in notes:
-        screen.print(f"Note: {note}", soft_wrap=True)
+        screen.print(f"Note: {plain(note, 500)}", soft_wrap=True)
 
 
 class ScreenWatch(Watch):

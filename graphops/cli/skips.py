@@ -10,7 +10,7 @@ from rich.table import Table
 
 from graphops.cli.common import Bits, Force, Json, ModelFile, Report, check_report, emit
 from graphops.modelfile import load_model
-from graphops.report.text import number, shape_text
+from graphops.report.text import number, plain, shape_text
 from passes.skips import Skip, find_skips
 
 
@@ -47,8 +47,16 @@ def _table(found: list[Skip]) -> Table:
     for column in ("span", "linear", "gate", "shape", "streaming bits", "map bits"):
         table.add_column(column, justify="right")
     for skip in found:
-        linear, gate = "yes" if skip.linear else "no", skip.gate or "-"
-        row = (skip.number, skip.node or skip.join, skip.kind, str(skip.span), linear, gate, shape_text(skip.shape))
+        linear, gate = "yes" if skip.linear else "no", plain(skip.gate or "-")
+        row = (
+            skip.number,
+            plain(skip.node or skip.join),
+            skip.kind,
+            str(skip.span),
+            linear,
+            gate,
+            shape_text(skip.shape),
+        )
         table.add_row(*row, number(skip.streaming_bits), number(skip.map_bits))
     return table
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from graphops.report.summary import Summary
-from graphops.report.text import number
+from graphops.report.text import number, plain
 
 
 def comparison(before: Summary, after: Summary) -> Table:
@@ -17,7 +17,7 @@ def comparison(before: Summary, after: Summary) -> Table:
     table.add_column("before", justify="right")
     table.add_column("after", justify="right")
     for name, first, second in _operators(before, after):
-        table.add_row(name, number(first), number(second), style=None if first == second else "yellow")
+        table.add_row(plain(name), number(first), number(second), style=None if first == second else "yellow")
     table.add_section()
     for name in ("joins", "parameters", "macs", "buffer_bits"):
         label = {"macs": "MACs", "buffer_bits": "skip buffer bits"}.get(name, name)
