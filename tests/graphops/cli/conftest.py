@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from graphops.cli import run
+from graphops.cli import execute
 from graphops.models import build
 
 
@@ -39,7 +39,7 @@ def graphops(capsys: pytest.CaptureFixture[str]) -> Graphops:
 
     def call(*arguments: object) -> Answer:
         capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
+        code = execute([str(argument) for argument in arguments])
         printed = capsys.readouterr()
         return Answer(code, printed.out, printed.err)
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from graphops import recipe as recipes
-from graphops.cli import run as graphops
+from graphops.cli import execute as graphops
 from graphops.models import build
 from graphops.steps import Build, Finetune, Rewrite
 from passes import UserError
