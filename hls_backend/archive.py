@@ -22,6 +22,7 @@ import onnx
 from hls_backend import layers as known
 from hls_backend.dataflow import Dataflow, End, Folding, Layer, Stream
 from hls_backend.datatypes import named
+from hls_backend.progression import Progression
 from passes.errors import UserError
 
 _FORMAT = 1
@@ -88,11 +89,18 @@ def _layer_fields(layer: Layer, arrays: dict[str, np.ndarray]) -> dict[str, Any]
     fields = {"kind": type(layer).__name__}
     for field in dataclasses.fields(layer):
         value = getattr(layer, field.name)
-        if isinstance(value, np.ndarray):
-            arrays[f"{layer.name}.{field.name}"] = value
-            value = "array"
-        fields[field.name] = _plain(value)
+        fields[field.name] = _stored(f"{layer.name}.{field.name}", value, arrays)
     return fields
+
+
+def _stored(name: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """``value`` as JSON, with its arrays in ``arrays``."""
+    if isinstance(value, np.ndarray):
+        arrays[name] = value
+        return "array"
+    if isinstance(value, Progression):
+        return {f.name: _stored(f"{name}.{f.name}", getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
+    return _plain(value)
 
 
 def _stream_fields(stream: Stream, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -121,8 +129,12 @@ def _layer(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer
     given: dict[str, Any] = {}
     for field in dataclasses.fields(layer_class):
         value = fields[field.name]
+        place = f"{fields['name']}.{field.name}"
         if field.type == "np.ndarray":
-            value = arrays[f"{fields['name']}.{field.name}"]
+            value = arrays[place]
+        elif field.name == "progression" and value is not None:
+            start, step = (arrays[f"{place}.{part}"] for part in ("start", "step"))
+            value = Progression(start, step, int(value["shift"]), int(value["low"]), int(value["high"]))
         elif "IntegerType" in str(field.type):
             value = tuple(_type(item) for item in value) if isinstance(value, list) else _type(value)
         elif field.name == "folding":

@@ -13,6 +13,10 @@ BLOCK_FROM = 2048
 """Constant memories of more bits than this go to block RAM, if they are deeper than 64; else they are LUTs."""
 
 
+LUTS_A_BLOCK = 190
+"""What a RAMB18 is worth where the two compete: a Zynq-7020 has 53,200 LUTs and 280 of them (DS190)."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """LUTs (those used as memory included) and RAMB18 blocks."""
@@ -22,6 +26,11 @@ class Resources:
 
     def __add__(self, other: Resources) -> Resources:
         return Resources(self.luts + other.luts, self.bram18 + other.bram18)
+
+    @property
+    def worth(self) -> int:
+        """Both in LUTs."""
+        return self.luts + LUTS_A_BLOCK * self.bram18
 
 
 def rom(depth: int, width: int) -> Resources:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType, least
 from hls_backend.layers.common import by_pe, storage
+from hls_backend.progression import Progression
 from hls_backend.resources import Resources, counter, rom
 
-_PARALLEL = 15
-"""Up to so many thresholds are compared at once; more are searched by halving, a pipeline stage a bit."""
+Form = Literal["parallel", "search", "progression"]
+"""How hardware compares: with all thresholds at once; by halving, a pipeline stage a bit, with a memory in each; or by
+halving with thresholds that are added up (see `Progression`)."""
+
+_FEW, _PARALLEL = 3, 15
+"""Up to so many thresholds are compared at once, always, and where that is cheapest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +31,7 @@ class Thresholding(Layer):
         thresholds: int64 [channels, steps], rising along each row.
         base: the output below every threshold (FINN: ActVal).
         input_type, output_type: of x and of the result.
+        progression: the same thresholds as two integers a channel, where they can be.
     """
 
     pixels: tuple[int, int]
@@ -33,12 +39,15 @@ class Thresholding(Layer):
     base: int
     input_type: IntegerType
     output_type: IntegerType
+    progression: Progression | None = None
 
     op: ClassVar[str] = "Thresholding"
 
     def __post_init__(self) -> None:
         if (np.diff(self.thresholds, axis=1) < 0).any():
             raise ValueError(f"{self.name}: thresholds must rise")
+        if self.progression and (self.progression.thresholds(self.steps) != self.thresholds).any():
+            raise ValueError(f"{self.name}: the progression is not that of the thresholds")
 
     @property
     def channels(self) -> int:
@@ -92,19 +101,54 @@ class Thresholding(Layer):
     def foldings(self) -> list[Folding]:
         return by_pe(self.channels)
 
+    @property
+    def form(self) -> Form:
+        """The cheapest way to compare, at this folding."""
+        costs = self._costs()
+        return min(costs, key=lambda form: costs[form].worth)
+
     def resources(self) -> Resources:
-        """For each PE a comparison of n bits (n / 2 LUTs on the carry chain) with each threshold and their sum, or
-        one comparison and one memory for each stage of the search."""
-        pe, bits = self.folding.pe, int(self.threshold_type.bitwidth())
-        folds = 1 if self.is_uniform else self.channels // pe
-        compare = ceil(bits / 2)
+        """Of the cheapest form, and a counter. A comparison of n bits is n / 2 LUTs on the carry chain."""
+        return self._costs()[self.form] + Resources(counter(self.channels // self.folding.pe))
+
+    def _costs(self) -> dict[Form, Resources]:
+        if self.steps <= _FEW:
+            return {"parallel": self._compared()}
+        costs: dict[Form, Resources] = {"search": self._searched()}
         if self.steps <= _PARALLEL:
-            total = Resources(pe * self.steps * (compare + 1)) + rom(folds, pe * self.steps * bits)
-        else:
-            total = Resources()
-            for stage in range(ceil(log2(self.steps + 1))):
-                total += Resources(pe * (compare + 2)) + rom(folds * 2**stage, pe * bits)
-        return total + Resources(counter(self.channels // pe))
+            costs["parallel"] = self._compared()
+        if self.progression is not None:
+            costs["progression"] = self._divided(self.progression)
+        return costs
+
+    def _compared(self) -> Resources:
+        """For each PE a comparison with each threshold, and their sum; all thresholds of a channel in one word."""
+        pe, bits = self.folding.pe, int(self.threshold_type.bitwidth())
+        return Resources(pe * self.steps * (ceil(bits / 2) + 1)) + rom(self._words, pe * self.steps * bits)
+
+    def _searched(self) -> Resources:
+        """For each PE and stage a comparison, and a memory twice as deep as that of the stage before."""
+        pe, bits = self.folding.pe, int(self.threshold_type.bitwidth())
+        total = Resources()
+        for stage in range(self._stages):
+            total += Resources(pe * (ceil(bits / 2) + 2)) + rom(self._words * 2**stage, pe * bits)
+        return total
+
+    def _divided(self, progression: Progression) -> Resources:
+        """For each PE and stage an addition and a comparison, both with the fraction; one memory."""
+        pe = self.folding.pe
+        bits = int(self.threshold_type.bitwidth()) + progression.shift
+        word = sum(int(v.max()).bit_length() + 1 for v in (np.abs(progression.start), progression.step))
+        return Resources(pe * self._stages * (bits + ceil(bits / 2))) + rom(self._words, pe * word)
+
+    @property
+    def _stages(self) -> int:
+        return ceil(log2(self.steps + 1))
+
+    @property
+    def _words(self) -> int:
+        """How many different words a memory of thresholds has: one a fold, unless all channels are alike."""
+        return 1 if self.is_uniform else self.channels // self.folding.pe
 
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
         vectors = [1] if self.pixels == (1, 1) else [1, *self.pixels]

@@ -13,6 +13,7 @@ from hls_backend.lowering.beginning import begin
 from hls_backend.lowering.pooling import max_pool, pool_now
 from hls_backend.lowering.state import Judge, State, grid
 from hls_backend.lowering.wire import Numbers, Value
+from hls_backend.progression import fit
 from hls_backend.quantisers import Quantiser, read_quantiser
 from hls_backend.thresholds import is_identity, search, try_direction
 from passes.graph import Node, label
@@ -46,7 +47,8 @@ def quantise(state: State, node: Node) -> Value:
             )
         thresholds = search(judge.levels, value.channels, *wire.numbers.span, base, top)
         rows, columns, _ = wire.shape
-        layer = Thresholding(name, (rows, columns), thresholds, base, wire.type, least(base, top))
+        progression = fit(thresholds, *wire.numbers.span)
+        layer = Thresholding(name, (rows, columns), thresholds, base, wire.type, least(base, top), progression)
         numbers = Numbers(low, high, step, offset)
         wire = state.builder.add(layer, [wire], numbers, "" if value.poolings else tensor)
         state.judges[tensor], private = judge, True

@@ -35,18 +35,24 @@ def dataflow(net: Net) -> Dataflow:
     return insert_width_converters(found.fold(folds).deepen({found.streams[1].name: 17}))
 
 
+def same(a: object, b: object) -> None:
+    """Whether two things are equal, field by field."""
+    assert type(a) is type(b)
+    if isinstance(a, np.ndarray):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype  # type: ignore[attr-defined]
+    elif dataclasses.is_dataclass(a) and not isinstance(a, type):
+        for field in dataclasses.fields(a):
+            same(getattr(a, field.name), getattr(b, field.name))
+    else:
+        assert a == b
+
+
 def test_it_is_the_same(dataflow: Dataflow, net: Net, tmp_path: Path) -> None:
     save(dataflow, tmp_path)
     again = load(tmp_path)
     for mine, read in zip(dataflow.layers + dataflow.streams, again.layers + again.streams, strict=True):
-        assert type(mine) is type(read)
-        for field in dataclasses.fields(mine):
-            a, b = getattr(mine, field.name), getattr(read, field.name)
-            if isinstance(a, np.ndarray):
-                np.testing.assert_array_equal(a, b)
-                assert a.dtype == b.dtype
-            else:
-                assert a == b, field.name
+        same(mine, read)
     images = net.images(5)
     np.testing.assert_array_equal(execute(again, images), execute(dataflow, images))
     assert again.cycles == dataflow.cycles
