@@ -292,6 +292,18 @@ def test_a_crop_over_an_unpadded_layer() -> None:
     folded(net)
 
 
+def test_a_crop_of_pixels_that_the_stride_steps_over() -> None:
+    def net(size: int) -> Net:
+        net = Net()
+        x = net.relu(net.input(["N", 4, size]))
+        y = net.conv(net.slice(x, [0], [-1], [2], [1]), 4, 4, 1, rank=1, strides=[2])
+        net.output(net.add(y, net.subsample(net.slice(x, [0], [size - 1], [2], [1]), axes=[2])))
+        return net
+
+    folded(net(8))
+    assert "crops the image, which padding cannot" in refusal(net(9))
+
+
 # -- matrices -------------------------------------------------------------------------------------------------------
 
 
@@ -490,6 +502,15 @@ def test_weights_from_an_input() -> None:
     x, weight = net.relu(net.input(["N", 4, 8, 8])), net.input([4, 4, 3, 3], "w")
     net.output(net.add(net.conv(x, 4, 4, weight=weight), x))
     assert "depends on 'w'" in refusal(net)
+
+
+def test_a_fork_of_unknown_shape() -> None:
+    net = Net()
+    x = net.relu(net.input(["N", 4, 8, 8]))
+    net.output(net.add(net.conv(x, 4, 4), x))
+    model = net.model()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    assert "the shape of its fork 'relu1.out' cannot be inferred; give the model's input a shape" in refusal(model)
 
 
 def test_a_second_input_on_the_way() -> None:
