@@ -10,21 +10,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import helper
 
+from passes.affordable import reason_against
 from passes.base import Pass, register
 from passes.errors import ModelError, WeightElsewhereError
 from passes.graph import QUANTISERS, RANDOM, Editor, Node, is_standard, label
-
-_MOST = 2**26
-_MOST_IN_ALL = 2**28
-
-# Operators whose reference takes time in proportion to what they make, or that BLAS computes.
-_QUICK = frozenset(
-    "Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Cos Div Equal Erf Exp Expand Floor Gather "
-    "Gemm Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max Min Mul Neg Not Or Pad Pow Range Reciprocal "
-    "ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round Shape Sigmoid Sign Sin Size Slice Split "
-    "Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where".split()
-)
-_MOST_OF_OTHERS = 2**16
 
 
 @register
@@ -33,8 +22,8 @@ class FoldConstants(Pass):
     """Replaces what is computed from constants alone by initialisers of the same names. Exact.
 
     Quantisers stay, as they say which grid a weight lies on; so do random operators, operators of other domains or
-    with subgraphs, Constant nodes and graph outputs. What would be too large (2^26 elements, 2^28 in all) or too slow
-    to compute here stays as well, and is told.
+    with subgraphs, Constant nodes and graph outputs. What would be too large for the model (see `passes.affordable`)
+    or too slow to compute here stays as well, and is told.
     """
 
     name: ClassVar[str] = "fold-constants"
@@ -48,11 +37,16 @@ class FoldConstants(Pass):
         for node in editor.nodes:
             if _is_pure(node) and all(t.name in constant or editor.is_initializer(t) for t in node.inputs):
                 sizes = [_size(editor, t) for t in node.outputs if t.name]
-                total += sum(size for size in sizes if size is not None and size <= _MOST)
-                reason = _reason_against(editor, node, sizes, total)
+                read = [_size(editor, t) for t in node.inputs if t.name]
+                reason = (
+                    "the size of what it makes is unknown before it runs"
+                    if None in sizes
+                    else reason_against(node.op, read, sizes, editor.room - total)
+                )
                 if reason is not None:
                     notes.append(f"{label(node)} stays: {reason}.")
                     continue
+                total += sum(size or 0 for size in sizes)
                 foldable[id(node)] = node
                 constant |= {t.name for t in node.outputs}
         wanted = [
@@ -94,16 +88,3 @@ def _size(editor: Editor, tensor: gs.Variable) -> int | None:
     shape = editor.shape(tensor)
     sizes = [d for d in shape or () if isinstance(d, int)]
     return math.prod(sizes) if shape is not None and len(sizes) == len(shape) else None
-
-
-def _reason_against(editor: Editor, node: Node, sizes: list[int | None], total: int) -> str | None:
-    """Why the node had better not be computed here."""
-    if None in sizes:
-        return "the size of what it makes is unknown before it runs"
-    largest = max((size for size in sizes if size is not None), default=0)
-    if largest > _MOST or total > _MOST_IN_ALL:
-        return f"what it makes is too large to store ({largest:,} elements)"
-    read = max((_size(editor, t) or 0 for t in node.inputs if t.name), default=0)
-    if node.op not in _QUICK and max(read, largest) > _MOST_OF_OTHERS:
-        return "it would take too long here"
-    return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -297,17 +298,30 @@ class Editor:
 
     def _evaluate(self, node: Node, known: dict[str, np.ndarray]) -> None:
         """Compute what ``node`` makes of ``known`` values, and add it to them."""
+        from passes.affordable import reason_against, sizes_made
         from passes.reference import evaluate
 
         proto = _proto(node, self._attributes.get(id(node), {}))
         proto.domain = ""  # the evaluator knows no other name for it
         for attribute in proto.attribute:
             in_memory(attribute.t)
+        read = [np.size(known[t.name]) for t in node.inputs if t.name]
+        reason = reason_against(node.op, read, sizes_made(proto, known, self.opset), self.room)
+        if reason is not None:
+            raise ModelError(f"{label(node)} cannot be computed: {reason}.")
         try:
             results = evaluate(proto, known, self.opset)
         except Exception as error:
             raise ModelError(f"{label(node)} cannot be computed: {str(error).rstrip('.')}.") from error
         known |= {t.name: np.asarray(r) for t, r in zip(node.outputs, results, strict=True) if t.name}
+
+    @cached_property
+    def room(self) -> int:
+        """The elements that a constant computed in a pass may have."""
+        from passes.affordable import room
+
+        given = [a.t for n in self.source.graph.node if n.op_type == "Constant" for a in n.attribute]
+        return room(sum(math.prod(tensor.dims) for tensor in [*self._initializers.values(), *given]))
 
     def shape(self, tensor: gs.Variable) -> Shape | None:
         """The inferred shape: ints, names of symbolic dimensions, None for unknown ones; None when unknown."""
