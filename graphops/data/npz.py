@@ -18,6 +18,12 @@ from graphops.data.normalisation import by_name
 from graphops.data.registry import reader
 from passes.errors import UserError
 
+_ROOM = 2**30
+"""Bytes that any file may unpack to."""
+
+_PACKED = 100
+"""How many times its own size a file may unpack to; zeros alone pack a thousandfold."""
+
 _SPLIT = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -28,28 +34,34 @@ def read(path: Path) -> DataSet:
     Raises:
         UserError: when the file is missing, damaged, holds pickled objects, or not the arrays above.
     """
-    arrays = _arrays(path)
+    held = arrays(path)
     try:
-        if all(name in arrays for name in _SPLIT):
-            train = Split(_images(arrays["x_train"]), _labels(arrays["y_train"]))
-            test = Split(_images(arrays["x_test"]), _labels(arrays["y_test"]))
-        elif "x" in arrays and "y" in arrays:
-            whole = Split(_images(arrays["x"]), _labels(arrays["y"]))
+        if all(name in held for name in _SPLIT):
+            train = Split(_images(held["x_train"]), _labels(held["y_train"]))
+            test = Split(_images(held["x_test"]), _labels(held["y_test"]))
+        elif "x" in held and "y" in held:
+            whole = Split(_images(held["x"]), _labels(held["y"]))
             train, test = divide(whole.images, whole.labels)
         else:
-            raise UserError(f"it holds {', '.join(arrays) or 'nothing'}, not {', '.join(_SPLIT)}, nor x and y.")
+            raise UserError(f"it holds {', '.join(held) or 'nothing'}, not {', '.join(_SPLIT)}, nor x and y.")
     except UserError as error:
         raise UserError(f"{path}: {str(error)[0].lower()}{str(error)[1:]}") from error
     count = 1 + max(int(train.labels.max()), int(test.labels.max()))
-    if "classes" not in arrays and count > len(train) + len(test):
+    if "classes" not in held and count > len(train) + len(test):
         raise UserError(f"{path}: label {count - 1} is out of range for {len(train) + len(test)} images; count from 0.")
-    classes = [str(name) for name in arrays["classes"]] if "classes" in arrays else [str(i) for i in range(count)]
+    classes = [str(name) for name in held["classes"]] if "classes" in held else [str(i) for i in range(count)]
     normalisation = by_name("unit" if train.images.dtype == np.uint8 else "none")
     return DataSet(path.name, train, test, tuple(classes), normalisation)
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of the .npz file at ``path`` by name.
+
+    Raises:
+        UserError: when it is missing, damaged, holds pickled objects, or unpacks to far more than its own size.
+    """
     try:
+        _check_size(path)
         # Pickled arrays could run code: numpy refuses them.
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -58,8 +70,15 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}; give the path of an .npz file.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} cannot be read as numpy arrays ({error}); write it again with numpy.savez.") from error
+
+
+def _check_size(path: Path) -> None:
+    with zipfile.ZipFile(path) as file:
+        unpacked = sum(member.file_size for member in file.infolist())
+    if unpacked > max(_ROOM, _PACKED * path.stat().st_size):
+        raise ValueError(f"it unpacks to {unpacked / 2**30:.0f} GB")
 
 
 def _images(array: np.ndarray) -> np.ndarray:
