@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from graphops.cli.demo import demo
+from graphops.cli.diff import diff
 from graphops.cli.doctor import doctor
 from graphops.cli.draw import draw
 from graphops.cli.evaluate import evaluate
@@ -50,7 +51,7 @@ def _graphops(
     pass
 
 
-for _verb in (demo, skips, evaluate, run, draw, doctor):
+for _verb in (demo, skips, diff, evaluate, run, draw, doctor):
     app.command(_verb.__name__)(_verb)
 app.command("finetune")(finetune_verb())
 app.command("passes")(list_passes)
