@@ -244,6 +244,8 @@ def _shown(attribute: onnx.AttributeProto | None) -> str | None:
         value = helper.get_attribute_value(attribute)
     except ValueError:
         return "?"
+    if isinstance(value, float):
+        return f"{value:g}"
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
