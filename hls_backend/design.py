@@ -1,0 +1,67 @@
+"""What the emitters get: a folded dataflow for a part at a clock, with data to test it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hls_backend.fifo import Implementation, depths, insert_fifos
+from hls_backend.widths import insert_width_converters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hls_backend.dataflow import Dataflow, Flavour
+    from hls_backend.parts import Part
+
+__all__ = ["Design", "Implementation", "Vectors"]
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Test data: what goes in and what must come out, integers [N, rows, columns, channels].
+
+    Attributes:
+        inputs: of the dataflow's input stream.
+        outputs: of its output stream.
+        origin: where the inputs are from, in words.
+    """
+
+    inputs: np.ndarray
+    outputs: np.ndarray
+    origin: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A network as it is to be built.
+
+    Attributes:
+        dataflow: folded, with neither width converters nor FIFOs.
+        part: that it is for.
+        clock_mhz: of its clock, in MHz.
+        target_fps: images a second that were asked for; None where nothing was.
+        flavour: of FINN that its nodes are for.
+        vectors: to test it on.
+    """
+
+    dataflow: Dataflow
+    part: Part
+    clock_mhz: float
+    target_fps: float | None
+    flavour: Flavour
+    vectors: Vectors
+
+    @property
+    def fps(self) -> float:
+        """Images a second: the clock by the cycles of the slowest layer."""
+        return self.clock_mhz * 1e6 / self.dataflow.cycles
+
+    def connected(self, implementation: Implementation) -> Dataflow:
+        """The dataflow with a StreamingDataWidthConverter where lanes differ and a StreamingFIFO where one must wait.
+
+        Args:
+            implementation: whose layers it is built of; the depths of FIFOs follow from how they fill.
+        """
+        joined = insert_width_converters(self.dataflow)
+        return insert_fifos(joined, depths(joined, implementation))

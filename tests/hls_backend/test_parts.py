@@ -1,0 +1,26 @@
+"""Parts by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_backend.parts import part, parts
+from passes.errors import UserError
+
+
+def test_a_part_by_its_name() -> None:
+    found = part("XC7Z020")
+    assert (found.name, found.luts, found.bram18) == ("xc7z020", 53_200, 280)
+    assert all(part(name).name == name for name in parts())
+
+
+def test_package_and_speed_grade_may_follow() -> None:
+    found = part("xczu7ev-ffvc1156-2-e")
+    assert (found.name, found.device) == ("xczu7ev", "xczu7ev-ffvc1156-2-e")
+    assert part("xc7z020clg484-3").device == "xc7z020clg484-3"
+
+
+@pytest.mark.parametrize(("name", "near"), [("xc7z02", "xc7z020"), ("xczu7e", "xczu7ev"), ("xc7z0200", "xc7z020")])
+def test_an_unknown_part_names_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(UserError, match=f"There is no part '{name}'; did you mean '{near}'"):
+        part(name)
