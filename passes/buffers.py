@@ -15,7 +15,6 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
 from onnx import TensorProto
 
 from passes.errors import ModelError
@@ -55,21 +54,17 @@ def streaming_elements(editor: Editor, skip: Skip) -> int | None:
     nodes = between(editor, editor.tensor(skip.main), skip.fork)
     last = any(n.op in _MATRICES for n in nodes)
     channels, spatial = (dims[-1], dims[:-1]) if last else (dims[0], dims[1:])
-    raster = np.array([math.prod(spatial[i + 1 :]) for i in range(len(spatial))], np.int64)
+    raster = [math.prod(spatial[i + 1 :]) for i in range(len(spatial))]
     whole = math.prod(spatial)
     ahead = _lookahead(editor, skip, nodes, raster, last)
     if ahead is None:
         return channels * whole
-    within = (
-        [int(ahead[0]), *(min(int(a), size - 1) for a, size in zip(ahead[1:], spatial[1:], strict=True))]
-        if spatial
-        else []
-    )
-    pixels = sum(a * int(step) for a, step in zip(within, raster, strict=True))
-    return channels * max(min(pixels, whole - 1), 1)
+    # Beyond the end of a row there is nothing to wait for.
+    within = [min(a, size - 1) if i else a for i, (a, size) in enumerate(zip(ahead, spatial, strict=True))]
+    return channels * max(min(_dot(within, raster), whole - 1), 1)
 
 
-def _lookahead(editor: Editor, skip: Skip, nodes: list[Node], raster: np.ndarray, last: bool) -> np.ndarray | None:
+def _lookahead(editor: Editor, skip: Skip, nodes: list[Node], raster: list[int], last: bool) -> list[int] | None:
     """How far ahead of its own position in the fork the main path's output looks, per axis; None: everywhere.
 
     Args:
@@ -80,30 +75,33 @@ def _lookahead(editor: Editor, skip: Skip, nodes: list[Node], raster: np.ndarray
         last: whether channels are the last axis.
     """
     rank = len(raster)
-    seen = {skip.fork: (np.zeros(rank, np.int64), np.ones(rank, np.int64))}  # lookahead, stride, in the fork's pixels
+    seen = {skip.fork: ([0] * rank, [1] * rank)}  # lookahead and stride, in pixels of the fork
     for node in nodes:
         if editor.captured_by(node):
             return None
         known = [seen[t.name] for t in node.inputs if t.name in seen]
-        ahead = max((k[0] for k in known), key=lambda a: int(a @ raster))
-        stride = np.maximum.reduce([k[1] for k in known])
+        ahead = max((a for a, _ in known), key=lambda a: _dot(a, raster))
+        stride = [max(s) for s in zip(*(s for _, s in known), strict=True)]
         if node.op in SLIDING and not last:
             slide = sliding_of(editor, node)
             if slide is None or len(slide.kernel) != rank:
                 return None
-            ahead = ahead + np.array([taps[-1] for taps in slide.grid], np.int64) * stride
-            stride = stride * np.array(slide.stride, np.int64)
+            ahead = [a + taps[-1] * s for a, taps, s in zip(ahead, slide.grid, stride, strict=True)]
+            stride = [s * step for s, step in zip(stride, slide.stride, strict=True)]
         elif node.op == "Pad" and not last:
             sides = padding_of(editor, node, rank + 2)
             if sides is None:
                 return None
-            ahead = ahead - np.array([before for before, _ in sides[2:]], np.int64) * stride
+            ahead = [a - before * s for a, (before, _), s in zip(ahead, sides[2:], stride, strict=True)]
         elif not _is_pointwise(editor, node, len(known), last):
             return None
         for output in node.outputs:
             seen[output.name] = (ahead, stride)
-    end: np.ndarray = np.maximum(seen[skip.main][0], 0)
-    return end
+    return [max(a, 0) for a in seen[skip.main][0]]
+
+
+def _dot(a: list[int], b: list[int]) -> int:
+    return sum(x * y for x, y in zip(a, b, strict=True))
 
 
 def _is_pointwise(editor: Editor, node: Node, known: int, last: bool) -> bool:
@@ -114,7 +112,7 @@ def _is_pointwise(editor: Editor, node: Node, known: int, last: bool) -> bool:
         shape = editor.shape(node.inputs[0])
         axis = attributes(node).get("axis", 0 if node.op == "Split" else -1)
         rank = len(shape) if shape is not None else 0
-        return rank > 0 and axis % rank == (rank - 1 if last else 1)
+        return rank > 0 and isinstance(axis, int) and axis % rank == (rank - 1 if last else 1)
     return node.op in _POINTWISE
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from onnx import helper, numpy_helper
 
 from passes.errors import ModelError
 from passes.inference import infer_types
+from passes.objects import Node, Tensor
 from passes.operators import DEFAULT_DOMAINS, QUANTISERS, RANDOM, required
 from passes.order import Cycle, stable_topological_order
 from passes.protobufs import (
@@ -45,17 +46,6 @@ Shape = tuple[int | str | None, ...]
 
 # From this version of ONNX's file format on, initialisers need not be listed among the graph's inputs.
 _INITIALISERS_ALONE = 4
-
-
-class Node(gs.Node):
-    """A graphsurgeon node that is only ever equal to itself and remembers the NodeProto it came from."""
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
-    def __init__(self, source: onnx.NodeProto, **fields: Any) -> None:
-        super().__init__(**fields)
-        self.source = source
 
 
 def attributes(node: Node) -> dict[str, Any]:
@@ -99,6 +89,7 @@ class Editor:
         self._attributes: dict[int, dict[str, Any]] = {}
         self._changed = False
         self._memory: dict[str, Any] = {}
+        self._names: set[str] | None = None  # gathered when the first new one is wanted
         self._captures: dict[int, frozenset[str]] = {}  # by the id of a node with subgraphs: what they read
         self._bound = frozenset(names_trained(model))
         self.outputs: frozenset[str] = frozenset(o.name for o in graph.output)
@@ -113,15 +104,7 @@ class Editor:
         self._made_by: dict[str, Node] = {}
         given = {*constant_names, *self.inputs}
         for proto in graph.node:
-            node = Node(
-                proto,
-                op=proto.op_type,
-                name=proto.name,
-                attrs={},
-                domain=proto.domain or None,
-                inputs=[self.tensor(n) for n in proto.input],
-                outputs=[self.tensor(n) for n in proto.output],
-            )
+            node = Node(proto, [self.tensor(n) for n in proto.input], [self.tensor(n) for n in proto.output])
             self._nodes.append(node)
             subgraphs = [g for a in proto.attribute for g in graphs(a)]
             if subgraphs:
@@ -134,9 +117,6 @@ class Editor:
                 self._made_by[name] = node
         self._captured = Counter(n for names in self._captures.values() for n in names)
         self._check_wiring(given)
-        self._names = {n.name for n in self._nodes} | set(self._tensors) | given | self.outputs
-        self._names |= {v.name for v in graph.value_info} | self._parameters | self._parameters_of.keys()
-        self._names |= {n for p in graph.node for a in p.attribute for g in graphs(a) for n in names_in(g)}
 
     def _check_wiring(self, given: set[str]) -> None:
         for node in self._nodes:
@@ -162,9 +142,9 @@ class Editor:
     def tensor(self, name: str) -> gs.Variable:
         """The tensor called ``name``; an omitted optional input is a fresh empty one."""
         if not name:
-            return gs.Variable.empty()
+            return Tensor("")
         if name not in self._tensors:
-            self._tensors[name] = gs.Variable(name)
+            self._tensors[name] = Tensor(name)
         return self._tensors[name]
 
     @property
@@ -174,13 +154,12 @@ class Editor:
         Raises:
             ModelError: when the nodes form a cycle.
         """
-        alive = [
-            node
-            for source in self._nodes
-            for node in self._groups.get(id(source), (source,))
-            if id(node) not in self._dead
-        ]
-        return self._in_order(alive)
+
+        def order() -> list[Node]:
+            each = (node for source in self._nodes for node in self._groups.get(id(source), (source,)))
+            return self._in_order([node for node in each if id(node) not in self._dead])
+
+        return self.remember("nodes", order)
 
     def _in_order(self, nodes: list[Node]) -> list[Node]:
         try:
@@ -190,13 +169,13 @@ class Editor:
                 f"The graph has a cycle through {label(error.args[0])}; an ONNX graph must be acyclic."
             ) from None
 
-    def _needs(self, node: Node) -> Iterator[Node]:
+    def _needs(self, node: Node) -> list[Node]:
         """The nodes that make what ``node`` or one of its subgraphs reads."""
-        for tensor in node.inputs:
-            yield from tensor.inputs
+        makers = [maker for tensor in node.inputs for maker in tensor.inputs]
         for name in self._captures.get(id(node), ()):
             if name in self._tensors:
-                yield from self._tensors[name].inputs
+                makers += self._tensors[name].inputs
+        return makers
 
     def is_alive(self, node: Node) -> bool:
         """Whether ``node`` still stands in the graph."""
@@ -358,12 +337,21 @@ class Editor:
 
     def fresh(self, base: str) -> str:
         """``base``, or ``base`` with the first number that makes it a name nobody has."""
+        if self._names is None:
+            self._names = self._all_names()
         name, n = base, 1
         while name in self._names:
             n += 1
             name = f"{base}_{n}"
         self._names.add(name)
         return name
+
+    def _all_names(self) -> set[str]:
+        graph = self.source.graph
+        names = {n.name for n in self._nodes} | self._tensors.keys() | self._initializers.keys() | self._sparse
+        names |= {*self.inputs, *self.outputs} | {v.name for v in graph.value_info}
+        names |= self._parameters | self._parameters_of.keys()
+        return names | {n for p in graph.node for a in p.attribute for g in graphs(a) for n in names_in(g)}
 
     def add_constant(self, name: str, value: np.ndarray, kind: int | None = None) -> gs.Variable:
         """A new initialiser, named ``name`` or, where that is taken, after it.
@@ -383,7 +371,7 @@ class Editor:
         """Make ``tensor``, under its name, an initialiser of ``value``; what only computed it goes."""
         maker = self.producer(tensor)
         assert maker is not None, "only what a node makes can become a constant"
-        maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = gs.Variable.empty()
+        maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = Tensor("")
         self._new_initializers[tensor.name] = numpy_helper.from_array(np.asarray(value), tensor.name)
         if not any(t.name for t in maker.outputs):
             self.remove(maker)
@@ -415,15 +403,7 @@ class Editor:
         """
         made = self.tensor(self.fresh(f"{name}_out")) if output is None else output
         name = self.fresh(name)
-        node = Node(
-            helper.make_node(op, [], [], name=name, domain=domain, **attrs),
-            op=op,
-            name=name,
-            attrs={},
-            domain=domain,
-            inputs=list(inputs),
-            outputs=[made],
-        )
+        node = Node(helper.make_node(op, [], [], name=name, domain=domain, **attrs), list(inputs), [made])
         if not self._nodes:
             self._nodes.append(node)
         else:
@@ -442,12 +422,15 @@ class Editor:
     def attribute(self, node: Node, name: str, default: Any = None) -> Any:
         """One attribute's value as it stands now."""
         changed = self._attributes.get(id(node), {})
-        return changed[name] if name in changed else attributes(node).get(name, default)
+        if name in changed:
+            return changed[name]
+        found = (a for a in node.source.attribute if a.name == name and not a.ref_attr_name)
+        return next((helper.get_attribute_value(a) for a in found), default)
 
     def set_input(self, node: Node, slot: int, tensor: gs.Variable) -> None:
         """Make input ``slot`` of ``node`` read ``tensor``, adding omitted inputs before it where needed."""
         while len(node.inputs) <= slot:
-            node.inputs.append(gs.Variable.empty())
+            node.inputs.append(Tensor(""))
         node.inputs[slot] = tensor
         self._touch()
 
@@ -461,7 +444,7 @@ class Editor:
         """Let the node that makes ``tensor``, if any, make it no longer."""
         maker = self.producer(tensor)
         if maker is not None:
-            maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = gs.Variable.empty()
+            maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = Tensor("")
             self._touch()
 
     def set_weight(self, node: Node, slot: int, value: np.ndarray, name: str) -> None:
@@ -492,7 +475,7 @@ class Editor:
         """
         anchor = self.producer(old)
         if anchor is not None:
-            anchor.outputs[anchor.outputs.index(old)] = gs.Variable.empty()
+            anchor.outputs[anchor.outputs.index(old)] = Tensor("")
         for node in self.consumers(old):
             for slot, tensor in enumerate(node.inputs):
                 if tensor.name == old.name:

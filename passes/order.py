@@ -21,7 +21,7 @@ def stable_topological_order(nodes: list[T], needs: Callable[[T], Iterable[T]]) 
     """
     done: set[int] = set()
     for node in nodes:
-        if any(id(other) not in done for other in needs(node)):
+        if not done.issuperset(map(id, needs(node))):
             break
         done.add(id(node))
     else:

@@ -18,6 +18,8 @@ VALUE_FIELDS = {f.name for f in onnx.TensorProto.DESCRIPTOR.fields} - {"doc_stri
 # Tensors with more elements than this cannot be a shape, a pad or a slice bound: shape inference does without them.
 _SMALL = 1024
 
+_MAY_HOLD_GRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS, onnx.AttributeProto.UNDEFINED}
+
 
 def typed(proto: onnx.TensorProto, name: str = "") -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name or proto.name, proto.data_type, list(proto.dims))
@@ -44,10 +46,11 @@ def read_value(proto: onnx.TensorProto) -> np.ndarray:
         raise ModelError(f"The weight {proto.name!r} cannot be read: {str(error).rstrip('.')}.") from error
 
 
-def graphs(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
-    if attribute.HasField("g"):
-        yield attribute.g
-    yield from attribute.graphs
+def graphs(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
+    """The subgraphs that an attribute holds."""
+    if attribute.type not in _MAY_HOLD_GRAPHS:
+        return []
+    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
 def with_subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -55,9 +55,8 @@ def select(editor: Editor, pass_name: str, numbers: Sequence[str]) -> Selection:
             "`graphops skips` shows what a graph has"
             + (", and `inline-functions` shows what its functions hide" if editor.source.functions else ""),
         )
-    out = [number for number in known if number not in {s.number for s in found}]
     if not wanted:
-        return Selection(found, found, False, total, len(out))
+        return Selection(found, found, False, total, gone=len(known) - len(found))
     chosen: dict[str, Skip] = {}
     notes = []
     for number in wanted:

@@ -241,8 +241,10 @@ def test_shortened_skips_span_one_layer(model: onnx.ModelProto, keep: str, join:
         return
     untouched(model, result.model)
     refused = {note.split()[2] for note in result.notes if "none certainly has" in note}
+    # A skip that spanned one layer may span more now, where a piece of another one reaches past its fork.
+    left = {note.split()[1] for note in result.notes if "spans one layer already" in note}
     after = find_skips(result.model)
-    assert {s.number for s in after if s.span > 1} <= refused
+    assert {s.number for s in after if s.span > 1} <= refused | left
     assert {s.number.split(".")[0] for s in after} <= {s.number for s in found}
 
 
