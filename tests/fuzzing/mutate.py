@@ -18,6 +18,9 @@ INTEGERS = (
 )
 FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-38, 3.4e38, float("inf"), float("-inf"), float("nan"), 0.5, 1e10)
 
+# Bytes that one mutation may add: fifty copies of a whole graph would be more than a worker's memory.
+_ROOM = 2**24
+
 _INTEGRAL = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
 _UNSIGNED = {FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64}
 _FLOATING = {FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE}
@@ -100,13 +103,18 @@ def _repeated(
             _append(values, value)
     elif is_message:
         pool = [m for source in (model, donor) for m in messages(source) if field.message_type == m.DESCRIPTOR]
+        room = _ROOM
         for _ in range(rng.choice((2, 50)) if way == "many" else 1):
-            if not pool:
+            chosen = rng.choice(pool) if pool else None
+            room -= chosen.ByteSize() if chosen is not None else 0
+            if room < 0:
+                break
+            if chosen is None:
                 values.add()
             elif way == "set" and count:
-                values[at].CopyFrom(_copy(rng.choice(pool)))
+                values[at].CopyFrom(_copy(chosen))
             else:
-                _append(values, rng.choice(pool))
+                _append(values, chosen)
     elif way == "many":
         values.extend([hostile(rng, field, model, outside)] * rng.choice((2, 50, 5000)))
     else:
