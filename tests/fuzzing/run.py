@@ -67,7 +67,7 @@ class Run:
 
     def _shift(self) -> Iterator[Finding]:
         """One worker's life."""
-        last = min(self._next + SHIFT, self._end)
+        started, last = self._next, min(self._next + SHIFT, self._end)
         arguments = [str(self._folder), str(self._seed), str(self._next), str(last)]
         began: dict[str, Any] = {"number": self._next, "story": "the start", "command": ""}
         worker = subprocess.Popen(
@@ -90,6 +90,7 @@ class Run:
         except TimeoutError:
             yield self._finding(began, f"hung for {HANG:.0f} s")
         finally:
+            self._next = max(self._next, started + 1)  # a case that ends its worker in the making is not made again
             worker.kill()
             worker.wait()
 
