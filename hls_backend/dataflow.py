@@ -29,6 +29,9 @@ Shape = tuple[int, int, int]
 Flavour = Literal["finn-plus", "finn-main"]
 """Which FINN a node is for; they call some layers differently."""
 
+Style = Literal["hls", "rtl"]
+"""What FINN generates for a node: C++ for Vitis HLS, or Verilog."""
+
 FINN_DOMAIN = "finn.custom_op.fpgadataflow"
 
 
@@ -148,6 +151,13 @@ class Layer(ABC):
     def finn_op(self, flavour: Flavour) -> str:
         """The operator's name in FINN."""
         return self.op
+
+    finn_rtl: ClassVar[bool] = True
+    """Whether FINN has Verilog for this layer; it has C++ for those for which it has none."""
+
+    def finn_style(self, device: str) -> Style:
+        """What FINN generates for the node on ``device``, if left to itself."""
+        return "rtl" if self.finn_rtl else "hls"
 
     @abstractmethod
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hls_backend.layers.globalaccpool import GlobalAccPool
 from hls_backend.layers.labelselect import LabelSelect
 from hls_backend.layers.mvau import MVAU
 from hls_backend.layers.pool import Pool
+from hls_backend.layers.reshape import Reshape
 from hls_backend.layers.streamingdatawidthconverter import StreamingDataWidthConverter
 from hls_backend.layers.streamingfifo import StreamingFIFO
 from hls_backend.layers.thresholding import Thresholding
@@ -26,6 +27,7 @@ __all__ = [
     "GlobalAccPool",
     "LabelSelect",
     "Pool",
+    "Reshape",
     "StreamingDataWidthConverter",
     "StreamingFIFO",
     "Thresholding",

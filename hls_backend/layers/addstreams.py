@@ -28,6 +28,7 @@ class AddStreams(Layer):
     types: tuple[IntegerType, IntegerType]
 
     op: ClassVar[str] = "ElementwiseAdd"
+    finn_rtl: ClassVar[bool] = False
 
     @property
     def output_type(self) -> IntegerType:
@@ -68,15 +69,14 @@ class AddStreams(Layer):
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
         rows, columns, channels = self.shape
         if flavour == "finn-main":
-            vectors = [1] if (rows, columns) == (1, 1) else [1, rows, columns]
             return {
                 "NumChannels": channels,
                 "PE": self.folding.pe,
-                "inputDataTypes": [type.name for type in self.types],
-                "numInputVectors": vectors,
+                "inputDataType": self.types[0].name,
+                "numInputVectors": [1, rows, columns],
                 "inFIFODepths": [2, 2],
             }
-        shape = [1, channels] if (rows, columns) == (1, 1) else [1, *self.shape]
+        shape = [1, *self.shape]
         return {
             "lhs_shape": shape,
             "rhs_shape": shape,

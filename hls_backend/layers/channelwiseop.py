@@ -17,6 +17,8 @@ from hls_backend.resources import Resources, counter, product, rom
 class ChannelwiseOp(Layer):
     """``x + parameter`` or ``x * parameter``, for ``pe`` channels a cycle: the classifier's bias, a change of sign.
 
+    FINN+ has no layer of this name any more: there it is an ElementwiseAdd or ElementwiseMul with a constant.
+
     Attributes:
         pixels: rows and columns.
         function: which of the two.
@@ -31,6 +33,7 @@ class ChannelwiseOp(Layer):
     output_type: IntegerType
 
     op: ClassVar[str] = "ChannelwiseOp"
+    finn_rtl: ClassVar[bool] = False
 
     @property
     def channels(self) -> int:
@@ -72,7 +75,23 @@ class ChannelwiseOp(Layer):
         folds = self.channels // pe
         return Resources(pe * each + counter(folds)) + rom(folds, pe * bits)
 
+    def finn_op(self, flavour: Flavour) -> str:
+        return self.op if flavour == "finn-main" else f"Elementwise{self.function.capitalize()}"
+
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
+        shape = [1, *self.pixels, self.channels]
+        if flavour == "finn-plus":
+            return {
+                "lhs_shape": shape,
+                "rhs_shape": [self.channels],
+                "out_shape": shape,
+                "lhs_dtype": self.input_type.name,
+                "rhs_dtype": self.parameter_type.name,
+                "out_dtype": self.output_type.name,
+                "lhs_style": "input",
+                "rhs_style": "const",
+                "PE": self.folding.pe,
+            }
         return {
             "Func": self.function,
             "PE": self.folding.pe,
@@ -80,7 +99,7 @@ class ChannelwiseOp(Layer):
             "inputDataType": self.input_type.name,
             "paramDataType": self.parameter_type.name,
             "outputDataType": self.output_type.name,
-            "numInputVectors": [1] if self.pixels == (1, 1) else [1, *self.pixels],
+            "numInputVectors": shape[:-1],
         }
 
     def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:

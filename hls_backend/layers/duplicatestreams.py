@@ -28,6 +28,7 @@ class DuplicateStreams(Layer):
     copies: int = 2
 
     op: ClassVar[str] = "DuplicateStreams"
+    finn_rtl: ClassVar[bool] = False
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -62,6 +63,6 @@ class DuplicateStreams(Layer):
             "PE": self.folding.pe,
             "NumOutputStreams": self.copies,
             "inputDataType": self.type.name,
-            "numInputVectors": [1] if (rows, columns) == (1, 1) else [1, rows, columns],
+            "numInputVectors": [1, rows, columns],
             "outFIFODepths": [2] * self.copies,
         }

@@ -26,6 +26,7 @@ class GlobalAccPool(Layer):
     type: IntegerType
 
     op: ClassVar[str] = "GlobalAccPool"
+    finn_rtl: ClassVar[bool] = False
 
     @property
     def output_type(self) -> IntegerType:

@@ -26,6 +26,7 @@ class LabelSelect(Layer):
     type: IntegerType
 
     op: ClassVar[str] = "LabelSelect"
+    finn_rtl: ClassVar[bool] = False
 
     @property
     def output_type(self) -> IntegerType:
@@ -67,5 +68,5 @@ class LabelSelect(Layer):
             "K": 1,
             "inputDataType": self.type.name,
             "outputDataType": self.output_type.name,
-            "numInputVectors": [1],
+            "numInputVectors": [1, 1, 1],
         }

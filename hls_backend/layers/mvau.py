@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hls_backend.dataflow import Flavour, Folding, Layer, Port
+from hls_backend.dataflow import Flavour, Folding, Layer, Port, Style
 from hls_backend.datatypes import IntegerType
 from hls_backend.layers.common import divisors, exact_float, storage
 from hls_backend.resources import Resources, adder_tree, counter, product, rom
@@ -85,8 +85,17 @@ class MVAU(Layer):
         control = Resources(counter(rows) + counter(columns) + 2 * ceil(log2(rows * columns + 1)))
         return Resources(logic) + rom(rows * columns, pe * simd * weight) + held + control
 
+    def finn_style(self, device: str) -> Style:
+        """Verilog, on multipliers, from 4 bits on; 7-series ones want no weight to be the least of its type.
+
+        As ``specialize_layers.py`` of FINN chooses.
+        """
+        wide = min(int(self.weight_type.bitwidth()), int(self.input_type.bitwidth())) >= 4
+        narrow = self.weights.min() > self.weight_type.min()
+        is_7_series = device.startswith("xc7")
+        return "rtl" if wide and self.weight_type.signed() and (narrow or not is_7_series) else "hls"
+
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
-        vectors = [1] if self.pixels == (1, 1) else [1, *self.pixels]
         return {
             "PE": self.folding.pe,
             "SIMD": self.folding.simd,
@@ -99,7 +108,7 @@ class MVAU(Layer):
             "noActivation": 1,
             "ActVal": 0,
             "binaryXnorMode": 0,
-            "numInputVectors": vectors,
+            "numInputVectors": [1, *self.pixels],
         }
 
     def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:

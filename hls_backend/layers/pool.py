@@ -32,6 +32,7 @@ class Pool(Layer):
     type: IntegerType
 
     op: ClassVar[str] = "Pool"
+    finn_rtl: ClassVar[bool] = False
 
     @property
     def inputs(self) -> tuple[Port, ...]:

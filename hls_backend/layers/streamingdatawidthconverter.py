@@ -66,10 +66,9 @@ class StreamingDataWidthConverter(Layer):
         return Resources(wide * int(self.type.bitwidth()) + counter(wide // narrow) + 4)
 
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
-        shapes = [[1, s[2]] if s[:2] == (1, 1) else [1, *s] for s in (self.shape, self.out_shape)]
         return {
-            "inShape": shapes[0],
-            "outShape": shapes[1],
+            "inShape": [1, *self.shape],
+            "outShape": [1, *self.out_shape],
             "inWidth": self.inputs[0].width,
             "outWidth": self.outputs[0].width,
             "dataType": self.type.name,

@@ -61,10 +61,9 @@ class StreamingFIFO(Layer):
 
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
         rows, columns, channels = self.shape
-        shape = [1, channels] if (rows, columns) == (1, 1) else [1, rows, columns, channels]
         return {
             "depth": self.depth,
-            "folded_shape": [*shape[:-1], channels // self.lanes, self.lanes],
-            "normal_shape": shape,
+            "folded_shape": [1, rows, columns, channels // self.lanes, self.lanes],
+            "normal_shape": [1, *self.shape],
             "dataType": self.type.name,
         }

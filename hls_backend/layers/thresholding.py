@@ -151,7 +151,6 @@ class Thresholding(Layer):
         return 1 if self.is_uniform else self.channels // self.folding.pe
 
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
-        vectors = [1] if self.pixels == (1, 1) else [1, *self.pixels]
         return {
             "PE": self.folding.pe,
             "NumChannels": self.channels,
@@ -159,7 +158,7 @@ class Thresholding(Layer):
             "inputDataType": self.input_type.name,
             "weightDataType": self.threshold_type.name,
             "outputDataType": self.output_type.name,
-            "numInputVectors": vectors,
+            "numInputVectors": [1, *self.pixels],
             "ActVal": self.base,
         }
 

@@ -34,6 +34,7 @@ class VVAU(Layer):
     output_type: IntegerType
 
     op: ClassVar[str] = "VVAU"
+    finn_rtl: ClassVar[bool] = False  # but on Versal
 
     @property
     def channels(self) -> int:

@@ -1,0 +1,73 @@
+"""Reshape: the same stream, seen in another shape; wires and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
+from hls_backend.datatypes import IntegerType
+from hls_backend.layers.common import divisors
+from hls_backend.resources import Resources
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Layer):
+    """The same integers as another image, for FINN, whose tensors have one shape at both ends.
+
+    A stream of ours needs none: its ends may see it in different shapes. FINN has no layer of this name; there it is a
+    width converter whose sides are equally wide.
+
+    Attributes:
+        shape, out_shape: rows, columns, channels, of one size; ``pe`` channels pass at once.
+        type: of the integers.
+    """
+
+    shape: Shape
+    out_shape: Shape
+    type: IntegerType
+
+    op: ClassVar[str] = "Reshape"
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        return (Port(self.shape, self.type, self.folding.pe),)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        return (Port(self.out_shape, self.type, self.folding.pe),)
+
+    def execute(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (arrays[0].reshape(-1, *self.out_shape),)
+
+    @property
+    def cycles(self) -> int:
+        return self.inputs[0].transfers
+
+    @property
+    def finn_cycles(self) -> int:
+        return self.cycles
+
+    def foldings(self) -> list[Folding]:
+        return [Folding(pe=d) for d in divisors(self.shape[2]) if self.out_shape[2] % d == 0]
+
+    def resources(self) -> Resources:
+        return Resources()
+
+    def finn_op(self, flavour: Flavour) -> str:
+        return "StreamingDataWidthConverter" if flavour == "finn-main" else self.op
+
+    def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
+        shape, out_shape = [1, *self.shape], [1, *self.out_shape]
+        if flavour == "finn-main":
+            width = self.inputs[0].width
+            return {
+                "inShape": shape,
+                "outShape": out_shape,
+                "inWidth": width,
+                "outWidth": width,
+                "dataType": self.type.name,
+            }
+        return {"inp_shape": shape, "out_shape": out_shape, "dtype": self.type.name, "PE": self.folding.pe}
