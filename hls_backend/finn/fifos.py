@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from hls_backend import fifo
-from hls_backend.dataflow import Dataflow, End, Flavour, Layer, Stream
+from hls_backend.dataflow import Dataflow, End, Flavour, Stream
 from hls_backend.finn.order import by_level
 from hls_backend.widths import insert_width_converters
 
@@ -79,7 +79,8 @@ def inserted(dataflow: Dataflow, flavour: Flavour) -> list[int]:
     """
     said = attributes(dataflow)
     (first,), (last,) = dataflow.inputs, dataflow.outputs
-    assert first.target and last.source, "neither end of a dataflow's layers is open"
+    assert first.target, "some layer reads a dataflow's input"
+    assert last.source, "some layer makes a dataflow's output"
     edges = []
     for layer in dataflow.layers:
         for port, stream in enumerate(dataflow.outputs_of(layer)):
@@ -136,11 +137,7 @@ def _put_in(
 def _is_converted(dataflow: Dataflow, stream: Stream, flavour: Flavour) -> bool:
     """Whether FINN puts a width converter there."""
     source, target = dataflow.source_port(stream), dataflow.target_port(stream)
-    assert source and target and stream.source and stream.target
-    return source.lanes != target.lanes and not any(
-        _is_converter(dataflow.layer(end.layer), flavour) for end in (stream.source, stream.target)
-    )
-
-
-def _is_converter(layer: Layer, flavour: Flavour) -> bool:
-    return layer.finn_op(flavour) == "StreamingDataWidthConverter"
+    if source is None or target is None or source.lanes == target.lanes:
+        return False
+    ends = [end for end in (stream.source, stream.target) if end]
+    return not any(dataflow.layer(e.layer).finn_op(flavour) == "StreamingDataWidthConverter" for e in ends)
