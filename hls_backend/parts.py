@@ -7,7 +7,8 @@ U250, U280 and U50). A block of 36 kbit counts as two of 18.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from passes.errors import UserError
 
@@ -57,6 +58,9 @@ _PARTS = {
     )
 }
 
+_PACKAGE = re.compile(r"([a-z][a-z0-9]*)?(-[a-z0-9]+)+")
+"""Package and speed grade; they go into Tcl, so they are nothing else."""
+
 
 def parts() -> list[str]:
     """The names of the parts."""
@@ -74,8 +78,8 @@ def part(name: str) -> Part:
         return _PARTS[wanted]
     for known in sorted(_PARTS.values(), key=lambda p: -len(p.name)):
         rest = wanted.removeprefix(known.name)
-        if rest != wanted and (rest.startswith("-") or rest[:1].isalpha() and any(c == "-" for c in rest)):
-            return Part(known.name, known.luts, known.ffs, known.bram18, known.dsps, name.strip())
+        if rest != wanted and _PACKAGE.fullmatch(rest):
+            return replace(known, device=wanted)
     near = difflib.get_close_matches(wanted, _PARTS, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UserError(f"There is no part {name!r}; {hint}the parts are {', '.join(_PARTS)}.")

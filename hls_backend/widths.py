@@ -25,21 +25,28 @@ def insert_width_converters(dataflow: Dataflow) -> Dataflow:
                 continue
             streams.remove(stream)
             before: End | None = stream.source
-            steps = _steps(source, port)
-            for number, (a, b) in enumerate(pairwise(steps)):
-                name = f"{stream.name}_dwc{number or ''}"
-                layers.append(
-                    StreamingDataWidthConverter(
-                        name, a.shape, b.shape, stream.type, a.lanes, b.lanes, source.interleave
-                    )
-                )
+            for converter in converters(stream.name, source, port):
+                name, shape = converter.name, converter.shape
+                layers.append(converter)
                 streams.append(
-                    Stream(f"{name}_in", a.shape, stream.type, before, End(name), 2, "", stream.scale, stream.bias)
+                    Stream(f"{name}_in", shape, stream.type, before, End(name), 2, "", stream.scale, stream.bias)
                 )
                 before = End(name)
             streams.append(replace(stream, source=before))
         layers.append(layer)
     return replace(dataflow, layers=tuple(layers), streams=tuple(streams))
+
+
+def converters(stream: str, source: Port, target: Port) -> list[StreamingDataWidthConverter]:
+    """What leads from the lanes of ``source`` to those of ``target``, named after ``stream``; none where they agree."""
+    if source.lanes == target.lanes:
+        return []
+    return [
+        StreamingDataWidthConverter(
+            f"{stream}_dwc{number or ''}", a.shape, b.shape, source.type, a.lanes, b.lanes, source.interleave
+        )
+        for number, (a, b) in enumerate(pairwise(_steps(source, target)))
+    ]
 
 
 def _steps(source: Port, target: Port) -> list[Port]:

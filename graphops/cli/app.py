@@ -12,6 +12,8 @@ from graphops.cli.diff import diff
 from graphops.cli.doctor import doctor
 from graphops.cli.draw import draw
 from graphops.cli.evaluate import evaluate
+from graphops.cli.execution import execute
+from graphops.cli.export_hls import export_hls
 from graphops.cli.finetune import finetune_verb
 from graphops.cli.passes import list_passes
 from graphops.cli.rewrite import rewrite_verb
@@ -51,8 +53,8 @@ def _graphops(
     pass
 
 
-for _verb in (demo, skips, diff, evaluate, run, draw, doctor):
-    app.command(_verb.__name__)(_verb)
+for _verb in (demo, skips, diff, evaluate, run, draw, doctor, export_hls, execute):
+    app.command(_verb.__name__.replace("_", "-"))(_verb)
 app.command("finetune")(finetune_verb())
 app.command("passes")(list_passes)
 

@@ -26,8 +26,7 @@ class Builder:
 
     def name(self, base: str) -> str:
         """A fresh name made of ``base`` that is an identifier in C++ and Verilog too."""
-        clean = re.sub(r"\W+|__+", "_", base).strip("_") or "layer"
-        clean = clean if clean[0].isalpha() else f"n{clean}"
+        clean = identifier(base) or "layer"
         name, number = clean, 1
         while name in self._names:
             number += 1
@@ -129,6 +128,12 @@ class Builder:
                 layers.append(self._layers[layer])
                 join(self._makes[layer])
         return Dataflow(name, tuple(layers), tuple(streams), host, host_axes)
+
+
+def identifier(text: str) -> str:
+    """``text`` as a name in C++ and Verilog; empty where none of it can stay."""
+    clean = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
+    return clean if not clean or clean[0].isalpha() else f"n{clean}"
 
 
 def _stream(wire: Wire, name: str, source: End | None, target: End | None) -> Stream:

@@ -18,6 +18,8 @@ def test_package_and_speed_grade_may_follow() -> None:
     found = part("xczu7ev-ffvc1156-2-e")
     assert (found.name, found.device) == ("xczu7ev", "xczu7ev-ffvc1156-2-e")
     assert part("xc7z020clg484-3").device == "xc7z020clg484-3"
+    with pytest.raises(UserError, match="There is no part"):
+        part("xc7z020clg484-3; exec rm")
 
 
 @pytest.mark.parametrize(("name", "near"), [("xc7z02", "xc7z020"), ("xczu7e", "xczu7ev"), ("xc7z0200", "xc7z020")])

@@ -1,0 +1,106 @@
+"""`graphops execute`: a build's integer dataflow, run in numpy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from graphops.bench import Bench
+from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_report, emit
+from graphops.modelfile import load_model
+from graphops.report.text import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hls_backend.dataflow import Dataflow
+
+BuildFolder = Annotated[
+    Path, typer.Argument(metavar="BUILD", help="A folder that export-hls made.", show_default=False)
+]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="Images to run; default: the build's own test data.")
+]
+Count = Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many images.")]
+
+
+def execute(
+    build: BuildFolder,
+    data: Data = None,
+    count: Count = None,
+    data_dir: DataDir = None,
+    normalisation: Normalisation = None,
+    json: Json = False,
+    report: Report = None,
+    force: Force = False,
+) -> None:
+    """Run a build's integer dataflow in numpy and print the accuracy."""
+    from hls_backend.build import MODEL, load
+
+    check_report(report, force)
+    design = load(build)
+    payload: dict[str, Any] = {"build": str(build), "data": data}
+    with ScreenWatch("executing") as watch:
+        if data is None:
+            inputs, expected = design.vectors.inputs[:count], design.vectors.outputs[:count]
+            found = _run(design.dataflow, inputs, watch.progress)
+            equal = int((found == expected).reshape(len(found), -1).all(axis=1).sum())
+            payload |= {"count": len(found), "equal": equal}
+            sentence = f"{equal:,} of {len(found):,} outputs as stored ({design.vectors.origin})."
+        else:
+            from graphops.data.feed import Feed
+            from hls_backend.host import prepare
+
+            dataset = Bench(data_dir=data_dir).data(data)
+            feed = Feed(load_model(build / MODEL), dataset, normalisation)
+            chosen = dataset.test.first(count)
+            found = _run(design.dataflow, chosen.images, watch.progress, lambda x: prepare(design.dataflow, feed(x)))
+            classes = _classes(design.dataflow, found)
+            correct = None if classes is None else int((classes == chosen.labels).sum())
+            accuracy = None if correct is None else correct / len(found)
+            payload |= {"data": dataset.name, "count": len(found), "correct": correct, "accuracy": accuracy}
+            sentence = (
+                f"{len(found):,} test images of {dataset.name} run; the network's output is no class."
+                if correct is None
+                else f"{percent(accuracy)}: {correct:,} of {len(found):,} test images of {dataset.name} right."
+            )
+    emit(payload, lambda screen: _show(screen, sentence), json, report)
+
+
+def _show(screen: Console, sentence: str) -> None:
+    screen.print(sentence, soft_wrap=True)
+
+
+def _run(
+    dataflow: Dataflow,
+    images: np.ndarray,
+    progress: Callable[[float, float, str], None],
+    prepare: Callable[[np.ndarray], np.ndarray] = lambda x: x,
+    batch: int = 20,
+) -> np.ndarray:
+    """The integers of the output stream [N, rows, columns, channels], a batch at a time."""
+    from hls_backend.execute import run
+
+    (last,) = dataflow.outputs
+    parts = []
+    for start in range(0, len(images), batch):
+        progress(start, len(images), f"{start} of {len(images)}")
+        parts.append(run(dataflow, prepare(images[start : start + batch]))[last.name].reshape(-1, *last.shape))
+    return np.concatenate(parts)
+
+
+def _classes(dataflow: Dataflow, integers: np.ndarray) -> np.ndarray | None:
+    """The class of each image; None where the output says none."""
+    from hls_backend.layers import LabelSelect
+
+    (last,) = dataflow.outputs
+    flat = integers.reshape(len(integers), -1)
+    if last.source is not None and isinstance(dataflow.layer(last.source.layer), LabelSelect):
+        return flat[:, 0]
+    if last.shape[:2] != (1, 1) or last.shape[2] == 1:
+        return None
+    return (flat * last.scale + last.bias).argmax(axis=1)

@@ -1,0 +1,205 @@
+"""A build folder: a design on disk, with what the emitters make of it.
+
+build.json       part, clock, target rate, FINN's flavour
+quantised.onnx   the graph that the design came from
+dataflow/        the folded layers (see `hls_backend.archive`)
+vectors.npz      test data: inputs and expected outputs, integers
+report.json      cycles, FIFO depths, estimated cost
+finn/ hls/ rtl/  one folder an emitter
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import onnx
+
+from hls_backend import archive
+from hls_backend.dataflow import Flavour
+from hls_backend.design import Design, Vectors
+from hls_backend.parts import part
+from hls_backend.report import report
+from passes.errors import UserError
+
+Emitter = Callable[[Design, Path], None]
+"""Writes what it makes of a design into a folder, which exists and is empty."""
+
+_EMITTERS = {"finn": "hls_backend.finn", "hls": "hls_backend.hls", "rtl": "hls_backend.rtl"}
+"""The module whose ``emit`` fills the folder of that name."""
+
+_FORMAT = 1
+_BUILD, _DATAFLOW, _VECTORS = "build.json", "dataflow", "vectors.npz"
+
+MODEL, REPORT = "quantised.onnx", "report.json"
+"""The names of the quantised graph and of the report."""
+
+
+def emitters() -> dict[str, Emitter]:
+    """The emitters, by the name of their folder."""
+    found: dict[str, Emitter] = {}
+    for name, module in _EMITTERS.items():
+        emit = getattr(importlib.import_module(module), "emit", None) if importlib.util.find_spec(module) else None
+        if emit is not None:
+            found[name] = emit
+    return found
+
+
+def check(folder: Path, force: bool) -> None:
+    """Say before the work that ``folder`` cannot be written.
+
+    Raises:
+        UserError: when it exists and not ``force``, when it holds anything but a build, or has no parent.
+    """
+    if not folder.absolute().parent.is_dir():
+        raise UserError(f"{folder} cannot be made, for there is no folder {folder.parent}; make it first.")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UserError(f"{folder} is no folder; choose another name for the build.")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / _BUILD).is_file():
+        raise UserError(f"{folder} holds files that are no build's; choose another folder.")
+    if not force:
+        raise UserError(f"{folder} holds a build already; choose another folder or pass --force to replace it.")
+
+
+def create(
+    folder: Path,
+    design: Design,
+    model: onnx.ModelProto,
+    emitters: Mapping[str, Emitter],
+    force: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Write a build folder: the whole of it, or nothing.
+
+    Args:
+        folder: to make.
+        design: what goes in.
+        model: the quantised graph that the design came from.
+        emitters: which further folders to fill, and by what.
+        force: replace a build that is there.
+        progress: is told the name of what is being written.
+
+    Raises:
+        UserError: as `check`; when an emitter raises one; when the disk is full or the folder may not be written.
+    """
+    check(folder, force)
+    try:
+        with _replacing(folder.absolute()) as new:
+            progress("dataflow")
+            _write(new / MODEL, model.SerializeToString())
+            (new / _DATAFLOW).mkdir()
+            archive.save(design.dataflow, new / _DATAFLOW)
+            with open(new / _VECTORS, "wb") as file:
+                np.savez_compressed(file, inputs=design.vectors.inputs, outputs=design.vectors.outputs)
+            _write(new / REPORT, _json(asdict(report(design))))
+            for name, emit in emitters.items():
+                progress(name)
+                (new / name).mkdir()
+                emit(design, new / name)
+            _write(new / _BUILD, _json(_fields(design)))
+            _flush(new)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"{folder} was not written: {reason}; mend that or write elsewhere.") from error
+
+
+def load(folder: Path) -> Design:
+    """The design in a build folder.
+
+    Raises:
+        UserError: when it is missing or damaged.
+    """
+    if not (folder / _BUILD).is_file():
+        raise UserError(f"There is no build in {str(folder)!r}; make one with `graphops export-hls`.")
+    dataflow = archive.load(folder / _DATAFLOW)
+    try:
+        fields = json.loads((folder / _BUILD).read_text())
+        if fields["format"] != _FORMAT:
+            raise UserError(f"The build in {str(folder)!r} is of another version of graphops; export it again.")
+        if fields["flavour"] not in get_args(Flavour):
+            raise ValueError(f"there is no flavour {fields['flavour']!r}")
+        with np.load(folder / _VECTORS, allow_pickle=False) as stored:
+            vectors = Vectors(stored["inputs"], stored["outputs"], str(fields["vectors"]))
+        for array, stream in ((vectors.inputs, dataflow.inputs[0]), (vectors.outputs, dataflow.outputs[0])):
+            if array.shape[1:] != stream.shape or array.dtype.kind not in "iu":
+                raise ValueError(f"the test data are {array.dtype} {list(array.shape)}")
+        target = fields["target_fps"]
+        return Design(
+            dataflow,
+            part(fields["device"]),
+            float(fields["clock_mhz"]),
+            None if target is None else float(target),
+            fields["flavour"],
+            vectors,
+        )
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"The build in {str(folder)!r} is damaged ({reason}); make it again with `graphops export-hls --force`."
+        ) from error
+
+
+def _fields(design: Design) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "name": design.dataflow.name,
+        "part": design.part.name,
+        "device": design.part.device,
+        "clock_mhz": design.clock_mhz,
+        "target_fps": design.target_fps,
+        "flavour": design.flavour,
+        "vectors": design.vectors.origin,
+    }
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder that becomes ``folder`` when the block ends well, and vanishes when it does not."""
+    token = secrets.token_hex(4)
+    new, old = (folder.with_name(f".{folder.name}.{token}.{what}") for what in ("new", "old"))
+    new.mkdir()
+    try:
+        yield new
+        if folder.exists():
+            os.rename(folder, old)
+        try:
+            os.rename(new, folder)
+        except OSError:
+            if old.exists():
+                os.rename(old, folder)
+            raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Bring every file and folder of ``folder`` to the disk."""
+    for root, _, files in os.walk(folder):
+        for path in (root, *(os.path.join(root, name) for name in files)):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

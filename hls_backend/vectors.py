@@ -1,0 +1,40 @@
+"""Test data for a design."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hls_backend.dataflow import Dataflow
+from hls_backend.design import Vectors
+from hls_backend.execute import run
+from hls_backend.host import prepare
+
+SEED = 0
+
+
+def from_images(dataflow: Dataflow, images: np.ndarray, origin: str) -> Vectors:
+    """What the network makes of ``images``.
+
+    Args:
+        dataflow: with one input and one output.
+        images: as the network takes them (normalised, float32, the batch first).
+        origin: where they are from, in words.
+
+    Raises:
+        UserError: when the images do not fit the network.
+    """
+    return _expect(dataflow, prepare(dataflow, images), origin)
+
+
+def random(dataflow: Dataflow, count: int, seed: int = SEED) -> Vectors:
+    """What the network makes of ``count`` images of random integers in its input's range."""
+    (first,) = dataflow.inputs
+    low, high = int(first.type.min()), int(first.type.max())
+    inputs = np.random.default_rng(seed).integers(low, high, (count, *first.shape), np.int64, endpoint=True)
+    return _expect(dataflow, inputs, f"{count} random images of integers from {low} to {high}, seed {seed}")
+
+
+def _expect(dataflow: Dataflow, inputs: np.ndarray, origin: str) -> Vectors:
+    (last,) = dataflow.outputs
+    outputs = run(dataflow, inputs)[last.name].reshape(-1, *last.shape)
+    return Vectors(inputs.astype(np.int32), outputs.astype(np.int32), origin)

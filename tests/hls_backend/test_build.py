@@ -1,0 +1,146 @@
+"""A build folder is all there or not there, and gives the same design again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from hls_backend import Folding, build, lower, vectors
+from hls_backend.design import Design
+from hls_backend.layers import MVAU
+from hls_backend.parts import part
+from hls_backend.report import report
+from passes.errors import UserError
+from tests.hls_backend.graphs import Net
+
+
+@pytest.fixture(scope="module")
+def model() -> onnx.ModelProto:
+    net = Net((2, 5, 5))
+    x = net.quant("x", 0.25, 2)
+    y = net.quant(net.conv(x, 2, 2, pads=[1] * 4), 0.25, 4, signed=True)
+    return net.model(net.quant(net.node("Relu", net.node("Add", y, x)), 0.5, 2))
+
+
+@pytest.fixture(scope="module")
+def design(model: onnx.ModelProto) -> Design:
+    dataflow = lower(model).dataflow
+    (unit,) = (n for n in dataflow.layers if isinstance(n, MVAU))
+    folded = dataflow.fold({unit.name: Folding(pe=2, simd=3)})
+    return Design(folded, part("xc7z020"), 125, 1000, "finn-main", vectors.random(folded, 3))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def emit_note(design: Design, folder: Path) -> None:
+    assert not any(folder.iterdir())
+    (folder / "note").write_text(design.dataflow.name)
+
+
+def test_what_was_created_is_loaded(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    build.create(folder, design, model, {"notes": emit_note})
+    again = build.load(folder)
+    assert [(n.name, n.folding) for n in again.dataflow.layers] == [(n.name, n.folding) for n in design.dataflow.layers]
+    for field in ("part", "clock_mhz", "target_fps", "flavour"):
+        assert getattr(again, field) == getattr(design, field)
+    np.testing.assert_array_equal(again.vectors.inputs, design.vectors.inputs)
+    np.testing.assert_array_equal(again.vectors.outputs, design.vectors.outputs)
+    assert again.vectors.origin == "3 random images of integers from 0 to 3, seed 0"
+    assert onnx.load(folder / build.MODEL) == model
+    assert (folder / "notes" / "note").read_text() == "network"
+    assert json.loads((folder / build.REPORT).read_text())["cycles"] == report(design).cycles
+    assert [p.name for p in tmp_path.iterdir()] == ["build"]
+
+
+def test_an_existing_build_stays_without_force(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    build.create(folder, design, model, {"notes": emit_note})
+    before = files(folder)
+    with pytest.raises(UserError, match=r"holds a build already; .* --force"):
+        build.create(folder, design, model, {})
+    assert files(folder) == before
+    build.create(folder, design, model, {}, force=True)
+    assert files(folder).keys() == before.keys() - {"notes/note"}
+    assert [p.name for p in tmp_path.iterdir()] == ["build"]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_failed_export_leaves_everything_as_it_was(
+    exists: bool, design: Design, model: onnx.ModelProto, tmp_path: Path
+) -> None:
+    folder = tmp_path / "build"
+    if exists:
+        build.create(folder, design, model, {})
+    before = files(tmp_path)
+
+    def fail(design: Design, folder: Path) -> None:
+        (folder / "half").write_text("written")
+        raise UserError("Layer 'x' cannot be emitted; use another.")
+
+    with pytest.raises(UserError, match="cannot be emitted"):
+        build.create(folder, design, model, {"notes": emit_note, "broken": fail}, force=True)
+    assert files(tmp_path) == before
+    assert [p.name for p in tmp_path.iterdir()] == (["build"] if exists else [])
+
+
+def test_force_replaces_builds_and_nothing_else(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="holds files that are no build's"):
+        build.create(tmp_path, design, model, {}, force=True)
+    with pytest.raises(UserError, match="is no folder"):
+        build.create(tmp_path / "thesis.tex", design, model, {}, force=True)
+    with pytest.raises(UserError, match="there is no folder"):
+        build.create(tmp_path / "a" / "b", design, model, {})
+    assert files(tmp_path) == {"thesis.tex": b"precious"}
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    build.create(empty, design, model, {})
+    assert build.load(empty).clock_mhz == 125
+
+
+def test_a_folder_without_a_build(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no build in .*; make one with `graphops export-hls`"):
+        build.load(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["build.json", "vectors.npz", "dataflow/dataflow.json"])
+def test_damaged_files(file: str, design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    build.create(folder, design, model, {})
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"is damaged .*graphops export-hls --force"):
+        build.load(folder)
+
+
+def test_test_data_of_another_network(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    build.create(folder, design, model, {})
+    np.savez(folder / "vectors.npz", inputs=np.zeros((1, 2, 2, 2), int), outputs=design.vectors.outputs)
+    with pytest.raises(UserError, match=r"is damaged .the test data are int64"):
+        build.load(folder)
+
+
+def test_emitters_are_those_that_there_are() -> None:
+    assert set(build.emitters()) <= {"finn", "hls", "rtl"}
+    assert all(callable(emit) for emit in build.emitters().values())
+
+
+def test_the_report_adds_up(design: Design) -> None:
+    found = report(design)
+    assert found.luts == sum(n.luts for n in found.layers)
+    assert found.bram18 == sum(n.bram18 for n in found.layers)
+    slowest = max(design.dataflow.layers, key=lambda n: n.cycles)
+    assert (found.bottleneck, found.cycles) == (slowest.name, slowest.cycles)
+    assert found.fps == round(125e6 / slowest.cycles, 2)
+    (unit,) = (n for n in found.layers if n.op == "MVAU")
+    assert (unit.pe, unit.simd, unit.weight_bits) == (2, 3, 2 * 18 * 2)
+    join = next(n for n in found.layers if n.op == "ElementwiseAdd")
+    assert join.fifo_depth == max(found.fifo_depths["rtl"].values()) > 2
