@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HANG = 120.0
-"""Seconds without a word from a worker."""
+HANG = 900.0
+"""Seconds without a word from a worker: for what waits for ever. What computes for ever meets a limit of processor time
+long before, which a busy machine does not make shorter."""
 
 SHIFT = 500
 """Cases that one worker does, so that what leaks does not add up."""
