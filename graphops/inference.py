@@ -1,4 +1,4 @@
-"""Running models by onnxruntime."""
+"""Running models by onnxruntime, QONNX's quantisers included."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import onnx
 
+from graphops.quantisers import standard
 from passes.errors import ModelError
 
 _HIGHEST_IR = 10
@@ -23,7 +24,7 @@ def session(model: onnx.ModelProto) -> Any:
     """
     import onnxruntime
 
-    content = serialised(model)
+    content = serialised(standard(model))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception
     try:

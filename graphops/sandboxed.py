@@ -9,6 +9,7 @@ import io
 import json
 import os
 import sys
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -49,8 +50,8 @@ def _by_onnxruntime(model: bytes, feeds: dict[str, np.ndarray]) -> list[tuple[st
 
 def _by_qonnx(content: bytes, feeds: dict[str, np.ndarray]) -> list[tuple[str, Any]]:
     import onnx
+    from qonnx.core import onnx_exec
     from qonnx.core.modelwrapper import ModelWrapper
-    from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
 
     model = onnx.load_model_from_string(content)
@@ -62,7 +63,9 @@ def _by_qonnx(content: bytes, feeds: dict[str, np.ndarray]) -> list[tuple[str, A
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     wrapper = ModelWrapper(model).transform(InferShapes())
-    return list(execute_onnx(wrapper, feeds).items())
+    # It hands onnxruntime models of one node in onnx's newest version, which onnxruntime 1.19 does not read.
+    onnx_exec.qonnx_make_model = partial(onnx_exec.qonnx_make_model, ir_version=min(onnx.IR_VERSION, 10))
+    return list(onnx_exec.execute_onnx(wrapper, feeds).items())
 
 
 def _array(stream: BinaryIO, size: int) -> np.ndarray:
