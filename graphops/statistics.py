@@ -85,7 +85,9 @@ def _origins(editor: Editor, tensor: gs.Variable) -> Iterator[gs.Variable]:
         if node is None or node.op in ("Constant", "ConstantOfShape"):
             yield tensor
             continue
-        for source in node.inputs[:1] if node.op in QUANTISERS else node.inputs:
+        if node.op in QUANTISERS:
+            seen.update(source.name for source in node.inputs[1:])  # a scale may be read on the way as well
+        for source in node.inputs:
             if source.name not in seen and editor.element_type(source) not in _NEVER_TRAINED:
                 seen.add(source.name)
                 pending.append(source)

@@ -12,6 +12,7 @@ from passes.fold import FoldSkips
 from passes.gate import GateSkips
 from passes.half import HalfWeights
 from passes.inline import InlineFunctions
+from passes.integers import IntegerWeights
 from passes.merge import MergeSkips
 from passes.quantize import Quantize
 from passes.remove import RemoveSkips
@@ -25,6 +26,7 @@ __all__ = [
     "GateSkips",
     "HalfWeights",
     "InlineFunctions",
+    "IntegerWeights",
     "MergeSkips",
     "ModelError",
     "Pass",

@@ -377,12 +377,12 @@ class Editor:
             self.remove(maker)
         self._touch()
 
-    def store_as(self, tensor: gs.Variable, stored: gs.Variable, op: str, **attrs: Any) -> None:
+    def store_as(self, tensor: gs.Variable, stored: Iterable[gs.Variable], op: str, **attrs: Any) -> None:
         """Replace the initialiser ``tensor`` by a node that makes it, under its name, from ``stored``."""
         self._dropped_initializers.add(tensor.name)
         self._new_initializers.pop(tensor.name, None)
         first = tensor.outputs[0]
-        self.add_node(op, [stored], f"{tensor.name}_{op.lower()}", before=first, output=tensor, **attrs)
+        self.add_node(op, stored, f"{tensor.name}_{op.lower()}", before=first, output=tensor, **attrs)
 
     def add_node(
         self,

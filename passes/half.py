@@ -48,5 +48,5 @@ class HalfWeights(Pass):
                 notes.append(f"{proto.name!r} stays float32: float16 cannot hold {np.abs(value).max():.3g}.")
                 continue
             stored = editor.add_constant(f"{proto.name}_half", half)
-            editor.store_as(tensor, stored, "Cast", to=TensorProto.FLOAT)
+            editor.store_as(tensor, [stored], "Cast", to=TensorProto.FLOAT)
         return notes
