@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import onnx
 from onnx import helper
 
+from graphops.quantisers import with_shapes
 from graphops.training import runtime
 from graphops.training.mend import prune
+from graphops.training.quantisers import Placeholders
 from passes.errors import UserError
 
 SUFFIX = "_grad"
@@ -41,11 +43,13 @@ def gradient_graph(
             kept.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
     del copy.graph.initializer[:]
     copy.graph.initializer.extend(kept)
-    copy = onnx.shape_inference.infer_shapes(copy)
+    copy = with_shapes(copy)
+    placeholders = Placeholders(copy, trained)
     try:
-        built = runtime.gradient_of(copy, set(trained), loss)
+        built = runtime.gradient_of(copy, set(trained).difference(placeholders.scales), loss)
     except Exception as error:
         raise in_words(error, copy, trained) from error
+    built = placeholders.fill(built, SUFFIX)
     outputs = {o.name: o for o in built.graph.output}
     ordered = [outputs[o.name] for o in copy.graph.output] + [outputs[n + SUFFIX] for n in trained]
     ordered = [onnx.ValueInfoProto.FromString(o.SerializeToString()) for o in ordered]

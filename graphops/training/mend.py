@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from graphops.quantisers import with_shapes
 from passes.errors import UserError
 
 Shapes = dict[str, list[int | None]]
@@ -36,7 +37,7 @@ def mend(model: onnx.ModelProto, shapes: Shapes) -> None:
 
 def shapes_of(model: onnx.ModelProto) -> Shapes:
     """The inferred shape of each tensor that has one; an unknown size is None."""
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    inferred = with_shapes(model, data_prop=True)
     found: Shapes = {i.name: list(i.dims) for i in model.graph.initializer}
     for value in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]:
         kind = value.type.tensor_type

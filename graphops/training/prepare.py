@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from graphops.quantisers import standard
 from graphops.training import mend
 from graphops.training.readable import free_batch, logits_of, only_input, readable
 from graphops.training.refusals import refuse_foreign, refuse_gradient_names, refuse_untrainable
@@ -114,7 +115,7 @@ def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple
     wanted = [prepared.logits, *features]
     try:
         session = onnxruntime.InferenceSession(
-            prepared.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            standard(prepared.model).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         values = session.run(wanted, {prepared.input: images})
     except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 
+from graphops.quantisers import is_quantiser
 from graphops.training import mend
 from graphops.training.gradient import SUFFIX, untrainable
 from graphops.training.readable import STANDARD
@@ -14,7 +15,7 @@ from passes.errors import UserError
 def refuse_foreign(model: onnx.ModelProto) -> None:
     """Operators that onnxruntime does not know, such as quantisers."""
     for node in model.graph.node:
-        if node.domain not in (*STANDARD, "com.microsoft"):
+        if node.domain not in (*STANDARD, "com.microsoft") and not is_quantiser(node):
             raise UserError(
                 f"Node {node.name!r} is {node.domain}.{node.op_type}, which has no gradient; train the network "
                 "before such nodes are inserted."

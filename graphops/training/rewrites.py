@@ -104,7 +104,9 @@ class _Writer:
         self._block = block
         self._made: set[str] = set()
         # Constant weights are left out: the runtime brings these into blocks by itself.
-        self._weights = {i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in model.graph.input}
+        # Quantised weights are among the values.
+        values = [*model.graph.value_info, *model.graph.input]
+        self._weights = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
 
     def fits(self, node: onnx.NodeProto, weight: str, stride: int | None = None) -> bool:
         """Whether the node is a two-dimensional convolution of whole blocks (and of this stride)."""

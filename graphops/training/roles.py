@@ -16,6 +16,9 @@ from fnmatch import fnmatchcase
 import onnx
 from onnx import TensorProto
 
+from graphops.quantisers import is_quantiser
+from graphops.training.quantisers import learned_scales
+
 # Operators with weights, and the places of their trained inputs.
 PLACES = {
     "Conv": (1, 2),
@@ -27,6 +30,10 @@ PLACES = {
     "GroupNormalization": (1, 2),
     "InstanceNormalization": (1, 2),
     "PRelu": (1,),
+    # What a quantiser on a weight reads. Scales: `quantisers.learned_scales`.
+    "Quant": (0,),
+    "IntQuant": (0,),
+    "BipolarQuant": (0,),
 }
 STATISTICS = {"BatchNormalization": (3, 4)}
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -44,11 +51,12 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Roles:
-    """Names of initialisers by what training does with them, in the graph's order."""
+    """Names of initialisers by what training does with them, in the graph's order; ``scales`` are trained too."""
 
     trained: tuple[str, ...]
     normalisations: tuple[Normalisation, ...]
     gates: tuple[str, ...]
+    scales: tuple[str, ...] = ()
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -72,23 +80,26 @@ def roles(model: onnx.ModelProto, gates: Sequence[str] = (), freeze: Sequence[st
             behind.update(node.output)
     statistics = {name for n in normalisations.values() for name in (n.mean, n.variance)}
     kept = statistics | set(gates)
+    kept.update(name for name in initialisers if any(fnmatchcase(name, pattern) for pattern in freeze))
+    trained -= kept
+    trained = {n for n in trained if n in initialisers and initialisers[n].data_type == TensorProto.FLOAT}
+    scales = learned_scales(model, trained) - kept
     return Roles(
-        tuple(
-            name
-            for name, tensor in initialisers.items()
-            if name in trained - kept
-            and tensor.data_type == TensorProto.FLOAT
-            and not any(fnmatchcase(name, pattern) for pattern in freeze)
-        ),
+        tuple(name for name in initialisers if name in trained | scales),
         tuple(normalisations.values()),
         tuple(g for g in gates if g in initialisers),
+        tuple(name for name in initialisers if name in scales),
     )
 
 
 def weights(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
-    """Each operator with weights and the tensor at each of its weight places, running statistics included."""
+    """Each operator with weights and the tensor at each of its weight places, running statistics included.
+
+    Where the tensor is a quantiser's, it is what that quantises.
+    """
+    quantised = {n.output[0]: n.input[0] for n in model.graph.node if is_quantiser(n)}
     return [
-        (node, node.input[place])
+        (node, quantised.get(node.input[place], node.input[place]))
         for node in model.graph.node
         for place in PLACES.get(node.op_type, ()) + STATISTICS.get(node.op_type, ())
         if place < len(node.input) and node.input[place]

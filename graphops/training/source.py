@@ -5,11 +5,13 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto
 
+from graphops.quantisers import is_quantiser
 from graphops.training import mend
 from graphops.training.readable import inlined
 from graphops.training.roles import FLOATS, weights
 from passes import FoldConstants
 from passes.errors import UserError
+from passes.graph import Editor
 
 
 def trainable_source(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
@@ -24,9 +26,12 @@ def trainable_source(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProt
         if tensor.data_location == TensorProto.EXTERNAL and not tensor.HasField("raw_data"):
             raise UserError(f"The weights of {tensor.name!r} lie in another file; load the model with its weights.")
     source = inlined(source, notes)
+    quantised = any(is_quantiser(node) for node in source.graph.node)
+    if quantised:
+        mend.constants_as_initialisers(source)  # scales are trained as well
     if _computed_weights(source):
         mend.constants_as_initialisers(source)
-        source = FoldConstants().apply(source).model
+        source = _folded_weights(source) if quantised else FoldConstants().apply(source).model
         notes.append("Weights that the graph computes from constants were folded into initialisers.")
         for node, tensor in _computed_weights(source):
             raise UserError(
@@ -54,6 +59,16 @@ def _computed_weights(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]
         else:
             constant.update(node.output)
     return [(node, tensor) for node, tensor in weights(model) if tensor in constant]
+
+
+def _folded_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights become initialisers; a bias's scale is still computed from those that training moves."""
+    editor = Editor(model)
+    for _, name in _computed_weights(model):
+        tensor = editor.tensor(name)
+        if editor.producer(tensor) is not None:
+            editor.become_constant(tensor, editor.value(tensor))
+    return editor.finish()[0]
 
 
 def _unshared(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:

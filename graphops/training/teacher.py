@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from graphops.data import DataSet
 from graphops.data.feed import METADATA_KEY, Feed
 from graphops.data.normalisation import Normalisation
+from graphops.quantisers import standard
 from graphops.training.loss import TEACHER
 from graphops.training.readable import inference_copy
 from passes.errors import UserError
@@ -62,7 +63,7 @@ class Teacher:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
         self._session = onnxruntime.InferenceSession(
-            copy.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            standard(copy).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 
     def __call__(self, images: NDArray) -> dict[str, NDArray[np.float32]]:

@@ -32,6 +32,7 @@ from graphops.training.metrics import Metrics
 from graphops.training.options import TrainOptions
 from graphops.training.prepare import Prepared, prepare, probe
 from graphops.training.progress import Progress, Trained
+from graphops.training.quantisers import Scales
 from graphops.training.rewrites import block_size
 from graphops.training.teacher import Teacher
 from passes.errors import UserError
@@ -131,6 +132,7 @@ class _Run:
         logits = self.prepared.logits
         self.classes = shapes[logits][0]
         self.engine = Engine(graph, logits, self.prepared.roles, feeds, self.classes, self.batches.size, workers)
+        self.scales = Scales(self.engine.layout, self.engine.parameters, self.prepared.roles.scales)
         self.gates_before = {n: v.copy() for n, v in self.engine.gates.items()}
         self.optimizer = optimizers.make(options, self.engine.layout.size)
         if saved:
@@ -193,7 +195,8 @@ class _Run:
         result = engine.step(self._inputs(images, labels))
         norm = optimizers.clip(result.gradient, options.clip_norm)
         self._refuse_divergence(result, norm, lr)
-        self.optimizer.update(engine.parameters, result.gradient, lr, state.step)
+        with self.scales.positive():
+            self.optimizer.update(engine.parameters, result.gradient, lr, state.step)
 
         right = int((result.logits.argmax(1) == labels).sum())
         state.step += 1

@@ -214,14 +214,14 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         "the model's inputs are 'x', 'x2'",
     ),
     "no such feature": (small(), {"features": ("c",)}, "no tensor 'c' to distil"),
-    "quantiser": (
+    "another quantiser": (
         small(
-            "b = qonnx.custom_op.general.Quant(a, s, z, n)",
+            "b = qonnx.custom_op.general.Trunc(a, s, z, n, n)",
             {"s": np.float32(0.1), "z": np.float32(0), "n": np.float32(4)},
             domains=', "qonnx.custom_op.general" : 1',
         ),
         {},
-        "qonnx.custom_op.general.Quant, which has no gradient",
+        "qonnx.custom_op.general.Trunc, which has no gradient",
     ),
     "name of a gradient": (
         net(
