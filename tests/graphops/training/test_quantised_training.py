@@ -14,10 +14,13 @@ from graphops.data import DataSet
 from graphops.data.feed import Feed
 from graphops.evaluate import evaluate
 from graphops.training import Progress, TrainOptions, train
+from graphops.training.engine import Engine
+from graphops.training.loss import LABELS, Loss, add_loss
+from graphops.training.prepare import prepare
 from hls_backend import lower
 from hls_backend.compare import compare
 from hls_backend.qonnx_execution import execute
-from passes import Quantize
+from passes import FoldBatchNorm, FoldConstants, Quantize
 from tests.graphops.training.nets import same_values, value
 
 FAST = TrainOptions(epochs=3, batch=64, lr=0.02, workers=2)
@@ -91,6 +94,20 @@ def test_a_run_that_was_stopped_ends_where_an_uninterrupted_one_ends(
         train(rounded, digits, options, folder=tmp_path, progress=stop)
     resumed = train(rounded, digits, options, folder=tmp_path).model
     assert same_values(resumed, train(rounded, digits, options).model)
+
+
+def test_quantised_convolutions_run_on_the_runtime_s_fast_layout_as_float_ones_do(
+    floats: onnx.ModelProto, rounded: onnx.ModelProto
+) -> None:
+    def fast(model: onnx.ModelProto) -> int:
+        prepared = prepare(model)
+        graph = add_loss(prepared.model, prepared.logits, Loss())
+        feeds = {prepared.input: (np.dtype(np.float32), (1, 8, 8)), LABELS: (np.dtype(np.int64), ())}
+        engine = Engine(graph, prepared.logits, prepared.roles, feeds, 10, 2, 1)
+        engine.close()
+        return sum(node.domain == "com.microsoft.nchwc" for node in engine.model.graph.node)
+
+    assert fast(rounded) == fast(FoldBatchNorm().apply(FoldConstants().apply(floats).model).model)
 
 
 def test_a_quantised_network_can_be_the_teacher(rounded: onnx.ModelProto, digits: DataSet) -> None:
