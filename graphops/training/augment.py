@@ -27,13 +27,11 @@ def augment(images: NDArray, kind: str, padding: int, generator: np.random.Gener
     count, channels, height, width = images.shape
     padded = np.zeros((count, channels, height + 2 * padding, width + 2 * padding), images.dtype)
     padded[:, :, padding : padding + height, padding : padding + width] = images
-    top = generator.integers(0, 2 * padding + 1, (count, 1))
-    left = generator.integers(0, 2 * padding + 1, (count, 1))
-    rows = top + np.arange(height)
-    columns = left + np.arange(width)
+    top = generator.integers(0, 2 * padding + 1, (count, 1))[:, 0]
+    left = generator.integers(0, 2 * padding + 1, (count, 1))[:, 0]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), (2, 3))
+    cropped = windows[np.arange(count), :, top, left]
     if kind == "crop-flip":
-        mirrored = generator.random((count, 1)) < 0.5
-        columns = np.where(mirrored, columns[:, ::-1], columns)
-    index = np.arange(count)
-    cropped = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # [N, H, W, C]
-    return np.ascontiguousarray(cropped.transpose(0, 3, 1, 2))
+        mirrored = generator.random((count, 1))[:, 0] < 0.5
+        cropped[mirrored] = cropped[mirrored][..., ::-1]
+    return cropped

@@ -6,7 +6,7 @@ normalises over each share; the running statistics are those of the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,7 +21,7 @@ from graphops.training import runtime
 from graphops.training.flat import Layout
 from graphops.training.gradient import SUFFIX, gradient_graph, in_words
 from graphops.training.loss import LossGraph
-from graphops.training.rewrites import faster
+from graphops.training.rewrites import chosen, rewritten
 from graphops.training.roles import Roles
 
 Buffer = NDArray[np.float32]
@@ -52,12 +52,13 @@ class Engine:
         feeds: type and shape without the batch of each data input.
         batch: images a step.
         workers: sessions, at most one an image.
-        rewrite: whether to use the faster forms of ``rewrites.py``.
+        rewrites: names of the faster forms of ``rewrites.py`` to use; None means those that this processor gains from.
 
     Attributes:
         layout: where each trained tensor lies in ``parameters``.
         parameters, means, variances: flat float32 buffers; write to them freely between steps.
         gates: the value of each gate, to be written between steps.
+        rewrites: names of the rewrites in use.
 
     Raises:
         UserError: when an operator has no gradient.
@@ -72,7 +73,7 @@ class Engine:
         classes: int,
         batch: int,
         workers: int,
-        rewrite: bool = True,
+        rewrites: Sequence[str] | None = None,
     ) -> None:
         initial = {i.name: i for i in graph.model.graph.initializer}
         values = {n: numpy_helper.to_array(initial[n]) for n in (*roles.trained, *roles.statistics, *roles.gates)}
@@ -93,10 +94,11 @@ class Engine:
 
         buffers = [*roles.statistics, *roles.gates]
         built = gradient_graph(graph.model, graph.terms["loss"], roles.trained, buffers)
-        self.model = faster(built) if rewrite else built
-        serialised = self.model.SerializeToString()
         workers = min(workers, batch)
         cuts = [batch * k // workers for k in range(workers + 1)]
+        self.rewrites = tuple(chosen([b - a for a, b in pairwise(cuts)]) if rewrites is None else rewrites)
+        self.model = rewritten(built, self.rewrites)
+        serialised = self.model.SerializeToString()
         self._workers = []
         for start, stop in pairwise(cuts):
             self._workers.append(_Worker(self, graph.model, serialised, slice(start, stop), logits, feeds))

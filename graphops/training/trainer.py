@@ -33,7 +33,7 @@ from graphops.training.options import TrainOptions
 from graphops.training.prepare import Prepared, prepare, probe
 from graphops.training.progress import Progress, Trained
 from graphops.training.quantisers import Scales
-from graphops.training.rewrites import block_size
+from graphops.training.rewrites import of_checkpoint
 from graphops.training.teacher import Teacher
 from passes.errors import UserError
 
@@ -131,7 +131,10 @@ class _Run:
         _check_teacher({name: tail for name, (_, tail) in feeds.items()}, shapes)
         logits = self.prepared.logits
         self.classes = shapes[logits][0]
-        self.engine = Engine(graph, logits, self.prepared.roles, feeds, self.classes, self.batches.size, workers)
+        before = of_checkpoint(saved.header) if saved else None
+        self.engine = Engine(
+            graph, logits, self.prepared.roles, feeds, self.classes, self.batches.size, workers, before
+        )
         self.scales = Scales(self.engine.layout, self.engine.parameters, self.prepared.roles.scales)
         self.gates_before = {n: v.copy() for n, v in self.engine.gates.items()}
         self.optimizer = optimizers.make(options, self.engine.layout.size)
@@ -276,14 +279,14 @@ class _Run:
     def _save(self) -> None:
         if self.checkpoints is not None:
             header = {"identity": self.identity, "state": vars(self.state), "metrics": self.metrics.sync()}
-            header["block"] = block_size()
+            header["rewrites"] = list(self.engine.rewrites)
             self.checkpoints.save(self.state.step, header, self._buffers())
 
     def _restore(self, saved: Checkpoint) -> None:
         for name, buffer in self._buffers().items():
             buffer[...] = saved.arrays[name]
         self.state = _State(**saved.header["state"])
-        if saved.header["block"] != block_size():
+        if of_checkpoint(saved.header) != self.engine.rewrites:
             self.notes.append("This processor sums in another order than the one before: the last bits may differ.")
         self.notes.append(f"Training goes on from step {self.state.step} of {self.steps}, from {saved.path}.")
 

@@ -188,7 +188,7 @@ def _engine(model: onnx.ModelProto, batch: int = 8) -> Engine:
     prepared = prepare(model)
     graph = add_loss(prepared.model, prepared.logits, Loss())
     feeds = {"x": (np.float32, (1, 8, 8)), LABELS: (np.int64, ())}
-    return Engine(graph, prepared.logits, prepared.roles, feeds, classes=10, batch=batch, workers=1, rewrite=False)
+    return Engine(graph, prepared.logits, prepared.roles, feeds, classes=10, batch=batch, workers=1, rewrites=())
 
 
 @pytest.mark.parametrize("frozen", [("conv_w",), ("conv*",)])

@@ -168,8 +168,20 @@ def test_a_processor_that_sums_in_another_order_is_noted(
 ) -> None:
     with pytest.raises(Stop):
         run(digits, tmp_path, stop_at(5))
-    monkeypatch.setattr("graphops.training.trainer.block_size", lambda: 0)
+    monkeypatch.setattr("graphops.training.rewrites.block_size", lambda: 0)
     assert "last bits may differ" in run(digits, tmp_path).notes[-2]
+
+
+def test_a_training_goes_on_with_the_rewrites_that_it_began_with(
+    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if a later version would choose others."""
+    with monkeypatch.context() as before:
+        before.setattr("graphops.training.engine.chosen", lambda shares: ("relu-gradients",))
+        expected = run(digits, tmp_path / "whole")
+        with pytest.raises(Stop):
+            run(digits, tmp_path / "stopped", stop_at(10))
+    assert same_values(run(digits, tmp_path / "stopped").model, expected.model)
 
 
 def test_a_folder_with_another_run_is_refused(digits: DataSet, tmp_path: Path) -> None:

@@ -8,20 +8,22 @@ import onnxruntime
 import pytest
 
 from graphops.training import runtime
+from graphops.training.blocked import DOMAIN, blocked_convolutions, blocked_weight_gradients
 from graphops.training.gradient import gradient_graph
 from graphops.training.loss import LABELS, LOSS, Loss, add_loss
 from graphops.training.prepare import prepare
-from graphops.training.rewrites import BLOCKED, block_size, blocked_convolutions, relu_gradients
+from graphops.training.rewrites import block_size, chosen, of_checkpoint, relu_gradients, rewritten
 from tests.graphops.training.nets import HEAD, he, net, normalised, value, zeros
 
 
-def built(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+def built(model: onnx.ModelProto, images: int = 4) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """The gradient graph as the runtime builds it, and inputs for it."""
     prepared = prepare(model)
     graph = add_loss(prepared.model, prepared.logits, Loss())
     rng = np.random.default_rng(1)
     feeds = {n: value(prepared.source, n) for n in prepared.roles.trained}
-    feeds |= {"x": rng.standard_normal((4, 1, 8, 8)).astype(np.float32), LABELS: rng.integers(0, 10, 4)}
+    feeds |= {"x": rng.standard_normal((images, 1, 8, 8)).astype(np.float32)}
+    feeds |= {LABELS: rng.integers(0, 10, images)}
     return gradient_graph(graph.model, LOSS, prepared.roles.trained), feeds
 
 
@@ -67,9 +69,58 @@ def test_blocked_convolutions_equal_plain_ones(case: str) -> None:
     )
     plain, feeds = built(net(body.replace("<>", "") + HEAD, weights))
     fast = blocked_convolutions(plain, block_size())
-    assert count(fast, "Conv", BLOCKED) == expected
+    assert count(fast, "Conv", DOMAIN) == expected
     for one, other in zip(outputs(plain, feeds), outputs(fast, feeds), strict=True):
         np.testing.assert_allclose(other, one, atol=1e-5 * np.abs(one).max())
+
+
+# Attributes of a Conv of 16 to 32 channels behind one of 16, its weights, and whether its weights' gradient is blocked.
+WEIGHTS = {
+    "3x3": ("pads = [1,1,1,1]", (32, 16, 3, 3), True),
+    "without pads": ("", (32, 16, 3, 3), True),
+    "one-sided pads, oblong": ("pads = [2,0,1,2]", (32, 16, 3, 2), True),
+    "dilated": ("dilations = [2,1], pads = [1,1,0,1]", (32, 16, 2, 3), True),
+    "odd input channels": ("pads = [1,1,1,1]", (32, 12, 3, 3), True),
+    "odd channels": ("pads = [1,1,1,1]", (12, 16, 3, 3), False),
+    "1x1": ("", (32, 16, 1, 1), False),
+    "strided": ("strides = [2,2], pads = [1,1,1,1]", (32, 16, 3, 3), False),
+    "grouped": ("group = 2", (32, 8, 3, 3), False),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS)
+@pytest.mark.parametrize("blocked_too", [False, True])
+def test_blocked_weight_gradients_equal_plain_ones(case: str, blocked_too: bool) -> None:
+    attributes, shape, expected = WEIGHTS[case]
+    inner = 16 if "group" in attributes else shape[1]
+    weights = {"w0": he(inner, 1, 3, 3), "w": he(*shape), "fc_w": he(10, shape[0]), "fc_b": zeros(10)}
+    body = f"a = Conv <pads = [1,1,1,1]> (x, w0) r = Relu(a) c = Conv <{attributes}> (r, w) b = Relu(c)"
+    plain, feeds = built(net(body.replace("<>", "") + HEAD, weights), images=16)
+    fast = blocked_weight_gradients(plain, block_size())
+    assert any(n.name.endswith("Grad_0/weight") and "w_grad" in n.output[0] for n in fast.graph.node) == expected
+    if blocked_too:
+        fast = blocked_convolutions(fast, block_size())
+    onnx.checker.check_model(plain)
+    for one, other in zip(outputs(plain, feeds), outputs(fast, feeds), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5 * np.abs(one).max())
+
+
+def test_weight_gradients_are_blocked_where_each_share_is_whole_blocks() -> None:
+    block = block_size()
+    assert f"blocked-weight-gradients/{block}" in chosen([2 * block, 4 * block])
+    assert f"blocked-weight-gradients/{block}" not in chosen([2 * block, 2 * block + 1])
+
+
+def test_a_checkpoint_of_before_the_rewrites_had_names() -> None:
+    block = block_size()
+    assert of_checkpoint({"block": block}) == ("relu-gradients", f"blocked-convolutions/{block}")
+    assert of_checkpoint({"block": 3}) is None
+    assert of_checkpoint({"rewrites": []}) == ()
+
+
+def test_no_rewrites_leave_the_graph_as_it_is() -> None:
+    plain, _ = built(normalised())
+    assert rewritten(plain, ()) == plain
 
 
 def test_each_tensor_is_reordered_once() -> None:
