@@ -25,7 +25,7 @@ Bits = Annotated[int, typer.Option("--bits", min=1, help="Bits of an activation 
 DataName = Annotated[
     str,
     typer.Option(
-        "--data", metavar="DATA", help="digits, cifar10, cifar100, an .npz file or a folder.", show_default=False
+        "--data", metavar="DATA", help="digits, cifar10, cifar100, svhn, an .npz file or a folder.", show_default=False
     ),
 ]
 OutputFile = Annotated[

@@ -1,7 +1,7 @@
 """Labelled images: one file a data set, all of them loaded by name or path.
 
     from graphops.data import load
-    data = load("digits")            # or "cifar10", "cifar100", "images.npz", "folder/of/class/folders"
+    data = load("digits")            # or "cifar10", "cifar100", "svhn", "images.npz", "folder/of/class/folders"
     data.train.images                # uint8 [N, C, H, W]
 
 A new data set is one file in this package with a function under ``@named(...)`` or ``@reader(...)``

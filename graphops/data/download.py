@@ -1,4 +1,4 @@
-"""Archives of published data sets: found on disk, else downloaded, checked and unpacked."""
+"""Files and archives of published data sets: found on disk, else downloaded, checked and unpacked."""
 
 from __future__ import annotations
 
@@ -28,6 +28,47 @@ class Archive:
     folder: str
 
 
+@dataclass(frozen=True)
+class File:
+    """A published file that is read as it is.
+
+    Attributes:
+        name: the data set's name.
+        url: where it is published.
+        sha256: of the file.
+        folder: the folder that it is put into.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    folder: str
+
+
+def find_file(file: File, data_dir: Path | None = None) -> Path:
+    """The path of ``file``: in ``data_dir`` or its folder there, downloaded into that when it is not.
+
+    ``data_dir`` is as in `find`.
+
+    Raises:
+        UserError: when it is not there and cannot be downloaded, or its checksum is wrong.
+    """
+    import pooch
+
+    root, name = _root(data_dir), file.url.split("/")[-1]
+    for folder in (root / file.folder, root):
+        if (folder / name).is_file():
+            return folder / name
+    try:
+        return Path(pooch.retrieve(file.url, f"sha256:{file.sha256}", name, root / file.folder))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{file.name} is not in {root} and cannot be downloaded ({reason}); put {file.url} into "
+            f"{root / file.folder}, or say where {name} lies (--data-dir or GRAPHOPS_DATA)."
+        ) from error
+
+
 def find(archive: Archive, data_dir: Path | None = None) -> Path:
     """The folder of ``archive``: ``data_dir``, or under it, downloaded there when it is not.
 
@@ -36,12 +77,16 @@ def find(archive: Archive, data_dir: Path | None = None) -> Path:
     Raises:
         UserError: when it is not there and cannot be downloaded, or its checksum is wrong.
     """
-    root = data_dir or Path(os.environ.get("GRAPHOPS_DATA") or _cache()).expanduser()
+    root = _root(data_dir)
     for folder in (root / archive.folder, root):
         if folder.name == archive.folder and folder.is_dir():
             return folder
     _download(archive, root)
     return root / archive.folder
+
+
+def _root(data_dir: Path | None) -> Path:
+    return data_dir or Path(os.environ.get("GRAPHOPS_DATA") or _cache()).expanduser()
 
 
 def _cache() -> Path:

@@ -60,6 +60,8 @@ _KNOWN = {
         # Mean and standard deviation over all pixels of the 50,000 training images.
         Normalisation("cifar10", 255, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
         Normalisation("cifar100", 255, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+        # The same over the 73,257 training images of SVHN.
+        Normalisation("svhn", 255, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
         Normalisation("symmetric", 255, (0.5,), (0.5,)),
         Normalisation("unit", 255),
         Normalisation("digits", 16),

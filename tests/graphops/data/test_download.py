@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from graphops.data import download
-from graphops.data.download import Archive
+from graphops.data.download import Archive, File
 from passes.errors import UserError
 
 
@@ -110,3 +110,26 @@ def test_an_archive_without_the_folder_is_refused(server: tuple[str, Path], tmp_
 def test_a_file_where_a_folder_is_meant_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refusal(Archive("toy", "http://127.0.0.1:9/toy.tar.gz", "0" * 64, "toy-bin"), tmp_path / "file")
+
+
+def test_a_file_is_downloaded_checked_and_found_again(server: tuple[str, Path], tmp_path: Path) -> None:
+    address, served = server
+    (served / "toy.mat").write_bytes(b"abc")
+    file = File("toy", f"{address}/toy.mat", hashlib.sha256(b"abc").hexdigest(), "toy")
+    assert download.find_file(file, tmp_path / "data") == tmp_path / "data" / "toy" / "toy.mat"
+    (served / "toy.mat").unlink()
+    assert download.find_file(file, tmp_path / "data").read_bytes() == b"abc"
+    assert download.find_file(file, tmp_path / "data" / "toy").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("content", [None, b"abd"])
+def test_a_file_that_is_not_there_or_another_is_refused(
+    server: tuple[str, Path], tmp_path: Path, content: bytes | None
+) -> None:
+    address, served = server
+    if content:
+        (served / "toy.mat").write_bytes(content)
+    file = File("toy", f"{address}/toy.mat", hashlib.sha256(b"abc").hexdigest(), "toy")
+    with pytest.raises(UserError, match=rf"toy is not in .* cannot be downloaded .* put {file.url} into"):
+        download.find_file(file, tmp_path / "data")
+    assert not list((tmp_path / "data").rglob("toy.mat"))
