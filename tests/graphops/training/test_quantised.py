@@ -324,3 +324,32 @@ def test_other_quantisers_are_refused() -> None:
     model.graph.node[4].op_type = "MultiThreshold"
     with pytest.raises(UserError, match=r"MultiThreshold, which has no gradient"):
         prepare(model)
+
+
+def test_a_batch_norm_between_quantisers_keeps_its_statistics_in_training() -> None:
+    body = f"""
+    qw = {Q} <signed = 1, narrow = 1> (conv_w, scale, zero, bits)
+    c = Conv <pads = [1,1,1,1]> (x, qw)
+    n = BatchNormalization (c, gamma, beta, mean, variance)
+    r = Relu(n)
+    b = {Q} <signed = 0, narrow = 0> (r, act_scale, zero, bits)
+    p = GlobalAveragePool(b)
+    f = Flatten(p)
+    y = Gemm <transB = 1> (f, fc_w)
+    """
+    weights: dict[str, object] = {"conv_w": he(4, 1, 3, 3), "fc_w": he(10, 4), "scale": number(0.2)}
+    weights |= {"act_scale": number(0.4), "zero": number(0), "bits": number(3)}
+    weights |= {"gamma": zeros(4) + 1, "beta": zeros(4), "mean": zeros(4), "variance": zeros(4) + 1}
+    model, x = net(body, weights, domains=DOMAINS), images()
+    prepared = prepare(model)
+    graph = add_loss(prepared.model, prepared.logits, Loss())
+    feeds = {"x": (np.dtype(np.float32), x.shape[1:]), LABELS: (np.dtype(np.int64), ())}
+    engine = Engine(graph, prepared.logits, prepared.roles, feeds, 10, len(x), 1)
+    found = engine.layout.unpack(engine.step({"x": x, LABELS: np.arange(8)}).gradient)
+    engine.close()
+    assert set(found) == {"conv_w", "fc_w", "scale", "act_scale", "gamma", "beta"}
+    assert all(gradient.any() for gradient in found.values())
+    own = Formula(model, x)
+    c = own.conv(x.astype(np.float64), own.quant(own.v["conv_w"], own.v["scale"], -3, 3))
+    np.testing.assert_allclose(engine.statistics()["mean"], 0.1 * c.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(engine.statistics()["variance"], 0.9 + 0.1 * c.var(axis=(0, 2, 3)), rtol=1e-4)
