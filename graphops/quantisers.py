@@ -16,8 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from passes.errors import ModelError
 from passes.operators import DEFAULT_DOMAINS
+from passes.protobufs import read_value
 
-KINDS = frozenset({"Quant", "IntQuant", "BipolarQuant"})
+KINDS = {"Quant": 4, "IntQuant": 4, "BipolarQuant": 2}
+"""The quantisers that are known here, and how many inputs each has."""
 
 _MAGIC = 1.5 * 2**23
 """Added to a float32 below 2**22 and taken away again it rounds half to even, several times faster than Round."""
@@ -37,7 +39,9 @@ _ROUNDINGS: dict[str, tuple[tuple[str, float], ...]] = {
 
 def is_quantiser(node: onnx.NodeProto) -> bool:
     """Whether the node is a quantiser that is known here."""
-    return node.op_type in KINDS and node.domain not in DEFAULT_DOMAINS
+    wanted = KINDS.get(node.op_type)
+    whole = wanted == len(node.input) and len(node.output) == 1 and all((*node.input, *node.output))
+    return whole and node.domain not in DEFAULT_DOMAINS
 
 
 @dataclass(frozen=True)
@@ -78,19 +82,20 @@ def read(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> Quanti
     """The quantiser that ``node`` is; ``constants`` are the model's, by name.
 
     Raises:
-        ModelError: when its zero point or bit width is not constant, or its rounding mode is unknown.
+        ModelError: when its zero point or bit width is no constant number, or an attribute is unknown.
     """
     if node.op_type == "BipolarQuant":
         return Quantiser(node, None, None, divides=False)
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     zero = _constant(node, 2, "zero point", constants)
     bits = np.unique(_constant(node, 3, "bit width", constants))
-    if bits.size != 1 or bits[0] != round(float(bits[0])) or not 1 <= bits[0] <= 32:
-        raise ModelError(f"{_label(node)} has the bit width {bits.tolist()}; give it one whole number of bits.")
-    mode = values.get("rounding_mode", b"ROUND").decode().upper()
+    if bits.size != 1 or not 1 <= bits[0] <= 32 or bits[0] % 1:
+        raise ModelError(f"{_label(node)} has the bit width {bits[:8].tolist()}; give it one whole number of bits.")
+    texts = {a.name: a.s.decode(errors="replace").upper() for a in node.attribute}
+    mode = texts.get("rounding_mode", "ROUND")
     if mode not in _ROUNDINGS:
-        raise ModelError(f"{_label(node)} rounds by {mode!r}, which qonnx does not know; give it ROUND.")
-    width, signed, narrow = int(bits[0]), values.get("signed", 1), values.get("narrow", 0)
+        raise ModelError(f"{_label(node)} rounds by {mode[:20]!r}, which qonnx does not know; give it ROUND.")
+    flags = {a.name: int(a.i != 0) for a in node.attribute}
+    width, signed, narrow = int(bits[0]), flags.get("signed", 1), flags.get("narrow", 0)
     limits = (-(2 ** (width - 1)) + narrow, 2 ** (width - 1) - 1) if signed else (0, 2**width - 1 - narrow)
     by_sign = width == 1 and signed
     return Quantiser(node, zero if zero.any() else None, None if by_sign else limits, mode, width)
@@ -239,10 +244,12 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def _constant(node: onnx.NodeProto, slot: int, what: str, constants: dict[str, onnx.TensorProto]) -> np.ndarray:
-    name = node.input[slot] if slot < len(node.input) else ""
-    if name not in constants:
+    if node.input[slot] not in constants:
         raise ModelError(f"{_label(node)} has a {what} that is not constant; freeze the quantisers before export.")
-    return np.asarray(numpy_helper.to_array(constants[name]))
+    value = read_value(constants[node.input[slot]])
+    if value.dtype.kind not in "fiu":
+        raise ModelError(f"{_label(node)} has a {what} that is no number; export the model again.")
+    return value
 
 
 def _label(node: onnx.NodeProto) -> str:

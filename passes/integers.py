@@ -14,6 +14,7 @@ from passes.base import Pass, register
 from passes.graph import Editor, Node, attributes
 
 _MOST_BITS = 8
+_INPUTS = {"Quant": 4, "IntQuant": 4, "BipolarQuant": 2}
 
 
 @register
@@ -38,7 +39,7 @@ class IntegerWeights(Pass):
     def rewrite(self, editor: Editor) -> list[str]:
         notes = []
         for node in editor.nodes:
-            if node.op not in ("Quant", "IntQuant", "BipolarQuant") or not editor.is_initializer(node.inputs[0]):
+            if len(node.inputs) != _INPUTS.get(node.op) or not editor.is_initializer(node.inputs[0]):
                 continue
             weight, scale = node.inputs[:2]
             if math.prod(editor.value(weight).shape) <= self.above:
@@ -58,20 +59,28 @@ def _levels(editor: Editor, node: Node) -> np.ndarray | None:
     weight, scale, *others = (_constant(editor, tensor) for tensor in node.inputs)
     if weight is None or scale is None or weight.dtype != np.float32 or scale.dtype != np.float32:
         return None
+    if not (scale > 0).all() or not np.isfinite(weight).all() or not _broadcasts(scale, weight):
+        return None
     if node.op == "BipolarQuant":
         return np.where(weight >= 0, 1, -1).astype(np.int8)
     zero, bits = others
     found = attributes(node)
-    mode = found.get("rounding_mode", b"ROUND").decode().upper()
-    if zero is None or zero.any() or bits is None or bits.size != 1 or mode not in ("ROUND", "HALF_EVEN"):
+    rounds = found.get("rounding_mode", b"ROUND") in (b"ROUND", b"HALF_EVEN")
+    if zero is None or zero.any() or bits is None or bits.size != 1 or not rounds or not found.get("signed", 1):
         return None
-    width, signed, narrow = int(bits.item()), found.get("signed", 1), found.get("narrow", 0)
-    if not signed or width > _MOST_BITS:
+    width = bits.item()
+    if width not in range(1, _MOST_BITS + 1):
         return None
     if width == 1:
         return np.where(weight / scale >= 0, 1, -1).astype(np.int8)
-    low, high = -(2 ** (width - 1)) + narrow, 2 ** (width - 1) - 1
+    high = 2 ** (int(width) - 1) - 1
+    low = -high if found.get("narrow", 0) else -high - 1
     return np.round(np.clip(weight / scale, low, high)).astype(np.int8)
+
+
+def _broadcasts(scale: np.ndarray, weight: np.ndarray) -> bool:
+    fits = zip(reversed(scale.shape), reversed(weight.shape), strict=False)
+    return scale.ndim <= weight.ndim and all(one in (1, size) for one, size in fits)
 
 
 def _constant(editor: Editor, tensor: gs.Variable) -> np.ndarray | None:

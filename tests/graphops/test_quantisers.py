@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import pytest
@@ -122,3 +124,29 @@ def test_a_bit_width_that_is_computed_is_refused() -> None:
     model.graph.node[0].input[3] = "x"
     with pytest.raises(ModelError, match="has a bit width that is not constant; freeze the quantisers"):
         standard(model)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda node: node.input.pop(),
+        lambda node: node.output.pop(),
+        lambda node: node.input.__setitem__(1, ""),
+        lambda node: node.attribute.append(helper.make_attribute("rounding_mode", 3)),
+        lambda node: node.attribute.append(helper.make_attribute("rounding_mode", b"\xff\xfe")),
+    ],
+)
+def test_garbled_quantisers_are_one_sentence(spoil: Callable[[onnx.NodeProto], object]) -> None:
+    model = one()
+    spoil(model.graph.node[0])
+    with pytest.raises(ModelError) as caught:
+        session(model)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bit_width_that_is_a_text_is_one_sentence() -> None:
+    model = one()
+    bits = next(i for i in model.graph.initializer if i.name == "bits")
+    bits.CopyFrom(helper.make_tensor("bits", onnx.TensorProto.STRING, [], [b"four"]))
+    with pytest.raises(ModelError, match="has a bit width that is no number"):
+        session(model)

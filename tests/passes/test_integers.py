@@ -91,3 +91,14 @@ def test_a_trained_model_in_the_repository_keeps_every_prediction(digits: DataSe
     assert IntegerWeights().apply(plain).changed
     assert (evaluate(stored, digits).predictions == evaluate(plain, digits).predictions).all()
     assert Feed(stored, digits).input_name == Feed(plain, digits).input_name
+
+
+@pytest.mark.parametrize("scale", [[0.1] * 5, [0.0] * 4, [-1.0] * 4])
+def test_weights_that_lie_on_no_grid_stay(scale: list[float]) -> None:
+    model = quantised(4)
+    name = next(i.name for i in model.graph.initializer if i.name.endswith("layer1.0.conv1.weight_scale"))
+    shaped = np.array(scale, np.float32).reshape(-1, 1, 1, 1)
+    next(i for i in model.graph.initializer if i.name == name).CopyFrom(numpy_helper.from_array(shaped, name))
+    notes = IntegerWeights().apply(model).notes
+    assert len(notes) == 1
+    assert name.removesuffix("_scale") in notes[0]
