@@ -15,6 +15,7 @@ from graphops.cli.evaluate import evaluate
 from graphops.cli.execution import execute
 from graphops.cli.export_hls import export_hls
 from graphops.cli.finetune import finetune_verb
+from graphops.cli.finn import finn
 from graphops.cli.passes import list_passes
 from graphops.cli.rewrite import rewrite_verb
 from graphops.cli.run import run
@@ -57,6 +58,7 @@ for _verb in (demo, skips, diff, evaluate, run, draw, doctor, export_hls, execut
     app.command(_verb.__name__.replace("_", "-"))(_verb)
 app.command("finetune")(finetune_verb())
 app.command("passes")(list_passes)
+app.add_typer(finn)
 
 _taken = {command.name for command in app.registered_commands}
 for _cls in registry.values():

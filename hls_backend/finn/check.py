@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,26 +114,41 @@ def check(
     for name in (MODEL, BUILD):
         if not (folder / name).is_file():
             raise UserError(f"There is no {name} in {str(folder)!r}; export the network again.")
-    dataflow = for_finn(design.dataflow, design.flavour)
     tell = progress or (lambda done, total, text: None)
-    expected = _digests(dataflow, inputs, tell)
-    found = _run(folder, environment, inputs, tell)
+    expected = _digests(for_finn(design.dataflow, design.flavour), inputs, tell)
+    return judge(design, expected, _run(folder, environment, inputs, tell))
+
+
+def judge(design: Design, expected: Mapping[str, list[str]], found: Mapping[str, Any]) -> Judgement:
+    """What FINN+ found, beside what is expected.
+
+    Args:
+        design: that was emitted.
+        expected: by the stream's name, a digest for each image.
+        found: by `inside.look`.
+    """
+    dataflow = for_finn(design.dataflow, design.flavour)
     names = node_names(dataflow, design.flavour, design.part.device)
+    images = len(next(iter(expected.values())))
     nodes = {node["name"]: node for node in found["nodes"]}
-    nothing = {"cycles": 0, "files": 0, "error": "FINN+ has no node of that name"}
+    nothing = {"cycles": 0, "files": 0, "error": "it has no node of that name"}
     rows = []
     for layer in dataflow.layers:
         streams = [s.name for s in dataflow.outputs_of(layer)]
         pairs = [(expected[name], found["tensors"].get(name, [])) for name in streams]
-        equal = sum(all(i < len(b) and a[i] == b[i] for a, b in pairs) for i in range(len(inputs)))
-        node = nodes.get(names[layer.name], nothing)
-        rows.append(
-            Row(names[layer.name], layer.name, equal, layer.finn_cycles, node["cycles"], node["files"], node["error"])
-        )
+        equal = sum(all(i < len(b) and a[i] == b[i] for a, b in pairs) for i in range(images))
+        name = names[layer.name]
+        node = nodes.get(name, nothing)
+        rows.append(Row(name, layer.name, equal, layer.finn_cycles, node["cycles"], node["files"], node["error"]))
     joints = [Row(n["name"], "", 0, 0, n["cycles"], n["files"], n["error"]) for n in found["joints"]]
-    wanted = tuple(inserted(dataflow, design.flavour))
     return Judgement(
-        found["version"], len(inputs), tuple(rows), tuple(joints), found["verified"], wanted, tuple(found["fifos"])
+        version=found["version"],
+        images=images,
+        rows=tuple(rows),
+        joints=tuple(joints),
+        verified=found["verified"],
+        wanted=tuple(inserted(dataflow, design.flavour)),
+        found=tuple(found["fifos"]),
     )
 
 

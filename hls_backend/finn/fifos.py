@@ -78,9 +78,6 @@ def inserted(dataflow: Dataflow, flavour: Flavour) -> list[int]:
         dataflow: with neither width converters nor FIFOs, made by `for_finn`.
     """
     said = attributes(dataflow)
-    (first,), (last,) = dataflow.inputs, dataflow.outputs
-    assert first.target, "some layer reads a dataflow's input"
-    assert last.source, "some layer makes a dataflow's output"
     edges = []
     for layer in dataflow.layers:
         for port, stream in enumerate(dataflow.outputs_of(layer)):
@@ -89,13 +86,20 @@ def inserted(dataflow: Dataflow, flavour: Flavour) -> list[int]:
                 edges.append(_Edge(layer.name, stream.target.layer, *depths, _is_converted(dataflow, stream, flavour)))
     order = [layer.name for layer in dataflow.layers]
     order, edges, _ = _put_in(order, edges, "converter", lambda edge: edge.is_converted)
-    order, edges, found = _put_in(order, edges, "fifo", lambda edge: True)
-    inner = [max(found[node].before, found[node].after) for node in order if node in found]
-    return [
-        said.inputs[first.target.layer][first.target.port],
-        *inner,
-        said.outputs[last.source.layer][last.source.port],
-    ]
+    order, edges, put = _put_in(order, edges, "fifo", lambda edge: True)
+    found = {node: max(edge.before, edge.after) for node, edge in put.items()}
+    pairs = [(e.source, e.target) for e in edges]
+    for number, stream in enumerate((*dataflow.inputs, *dataflow.outputs)):
+        node = f"end {number}"
+        if stream.target:
+            found[node] = said.inputs[stream.target.layer][stream.target.port]
+            order.insert(0, node)
+            pairs.append((node, stream.target.layer))
+        elif stream.source:
+            found[node] = said.outputs[stream.source.layer][stream.source.port]
+            order.append(node)
+            pairs.append((stream.source.layer, node))
+    return [max(found[node], LEAST) for node in by_level(order, pairs) if node in found]
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def _execute(model: Any, images: np.ndarray, config: Any, say: Progress) -> dict
         say("executing images", number, len(images))
         values = execute_onnx(model, {source: image[None].astype(np.float32)}, return_full_exec_context=True)
         for name, value in values.items():
-            if name not in constants:
+            if value is not None and name not in constants:
                 found.setdefault(name, []).append(digest(value))
     return found
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from hls_backend.dataflow import Dataflow, Flavour
 from hls_backend.design import Design
-from hls_backend.finn.fifos import LEAST, attributes, inserted
+from hls_backend.finn.fifos import attributes, inserted
 from hls_backend.finn.graph import node_names
 
 _FOLDED = ("PE", "SIMD", "inWidth", "outWidth")
@@ -81,7 +81,7 @@ def fifos(dataflow: Dataflow, flavour: Flavour) -> dict[str, Any]:
 
 
 def _fifos(dataflow: Dataflow, flavour: Flavour) -> dict[str, int]:
-    return {f"StreamingFIFO_rtl_{i}": max(depth, LEAST) for i, depth in enumerate(inserted(dataflow, flavour))}
+    return {f"StreamingFIFO_rtl_{i}": depth for i, depth in enumerate(inserted(dataflow, flavour))}
 
 
 def build(design: Design) -> dict[str, Any]:

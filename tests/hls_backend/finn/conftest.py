@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from hls_backend import Dataflow, Folding, lower
 from hls_backend.dataflow import Flavour
 from hls_backend.design import Design, Vectors
 from hls_backend.execute import run
+from hls_backend.finn.environment import PINS, Environment, find
 from hls_backend.host import prepare
 from hls_backend.parts import part
 from tests.hls_backend.test_lower import block
@@ -36,3 +40,26 @@ def the_block() -> Designer:
         return designed(dataflow.fold(widest), values, flavour)
 
     return make
+
+
+@pytest.fixture
+def an_environment(tmp_path: Path) -> Environment:
+    """What looks like FINN+'s environment, and holds none of it."""
+    folder = tmp_path / "environment"
+    packages = folder / "lib" / "python3.11" / "site-packages"
+    for name, version in PINS.items():
+        info = packages / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    return Environment(folder)
+
+
+@pytest.fixture(scope="session")
+def finn_plus() -> Environment:
+    """The real one."""
+    place = os.environ.get("GRAPHOPS_FINN")
+    if not place:
+        pytest.skip("GRAPHOPS_FINN names no environment with FINN+; `graphops finn setup` makes one")
+    return find(Path(place))
