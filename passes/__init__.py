@@ -14,6 +14,7 @@ from passes.half import HalfWeights
 from passes.inline import InlineFunctions
 from passes.integers import IntegerWeights
 from passes.merge import MergeSkips
+from passes.morph import MorphSkips
 from passes.quantize import Quantize
 from passes.remove import RemoveSkips
 from passes.shorten import ShortenSkips
@@ -29,6 +30,7 @@ __all__ = [
     "IntegerWeights",
     "MergeSkips",
     "ModelError",
+    "MorphSkips",
     "Pass",
     "PassError",
     "PassResult",

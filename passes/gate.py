@@ -14,10 +14,10 @@ from passes.graph import Editor
 from passes.selection import attempt, select
 from passes.skips import Skip, is_own_gate, join_of, write_records
 
-_REAL = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+REAL = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 # From this opset on, Mul broadcasts without being told.
-_BROADCASTING = 7
+BROADCASTING = 7
 
 
 @register
@@ -39,13 +39,13 @@ class GateSkips(Pass):
 
     def rewrite(self, editor: Editor) -> list[str]:
         selection = select(editor, self.name, self.skips)
-        types = {s.number: _type_of(editor, s) for s in selection.chosen}
+        types = {s.number: type_of(editor, s) for s in selection.chosen}
 
         def gate(skip: Skip) -> PassError | str | None:
             if is_own_gate(editor, skip):
                 return f"Skip {skip.number} has the gate {skip.gate!r} already."
             kind = types[skip.number]
-            if kind not in _REAL:
+            if kind not in REAL:
                 return PassError(
                     self.name,
                     f"skip {skip.number} at {skip.node!r}",
@@ -54,7 +54,7 @@ class GateSkips(Pass):
                 )
             node, main = join_of(editor, skip)
             one = editor.add_constant(f"{skip.join}_gate", np.array(1, helper.tensor_dtype_to_np_dtype(kind)), kind)
-            old: dict[str, Any] = {"broadcast": 1} if editor.opset < _BROADCASTING else {}
+            old: dict[str, Any] = {"broadcast": 1} if editor.opset < BROADCASTING else {}
             gated = editor.add_node("Mul", [node.inputs[1 - main], one], f"{skip.join}_gated", before=node, **old)
             editor.set_input(node, 1 - main, gated)
             return None
@@ -65,7 +65,7 @@ class GateSkips(Pass):
         return notes
 
 
-def _type_of(editor: Editor, skip: Skip) -> int | None:
+def type_of(editor: Editor, skip: Skip) -> int | None:
     """The element type of what the join adds; it is one for both operands and their sum."""
     kinds = (editor.element_type(editor.tensor(name)) for name in (skip.skip, skip.main, skip.join))
     return next((kind for kind in kinds if kind is not None), None)

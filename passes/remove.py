@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+from onnx import TensorProto, numpy_helper
+
 from passes.base import Pass, register
 from passes.errors import PassError
 from passes.graph import Editor, Shape
 from passes.selection import attempt, number_of, select
-from passes.skips import Skip, join_of, write_records
+from passes.skips import Skip, is_own_gate, join_of, write_records
 
 
 @register
@@ -27,6 +30,7 @@ class RemoveSkips(Pass):
         skips: the numbers of the skips to remove instead; none means all.
         order: which skips a stage takes first: from the ``input`` side, from the ``output`` side, or by
             ``sensitivity``, the one whose removal alone keeps the most accuracy first.
+        faded: only those whose gate is exactly 0, as training leaves it; their removal is exact.
         scores: for ``sensitivity``, skip by skip in order of their numbers, the accuracy with only that one removed.
     """
 
@@ -38,6 +42,7 @@ class RemoveSkips(Pass):
     skips: tuple[str, ...] = ()
     order: Literal["input", "output", "sensitivity"] = "input"
     scores: tuple[float, ...] = ()
+    faded: bool = False
 
     def rewrite(self, editor: Editor) -> list[str]:
         if self.stage and self.skips:
@@ -53,6 +58,10 @@ class RemoveSkips(Pass):
         if self.stage:
             first = set(self._ranking(selection.total)[: -(-selection.total * self.stage // self.stages)])
             selection.chosen = [s for s in selection.found if number_of(s) in first]
+        if self.faded:
+            selection.chosen = [s for s in selection.chosen if self._is_faded(editor, s)]
+            if not selection.chosen and not selection.gone:
+                raise PassError(self.name, "faded", "no skip has a gate of 0", "train with gates that fade first")
         # Seen before the first edit: removing one skip moves the tensors that the next one's join reads.
         joins = {s.number: join_of(editor, s) for s in selection.chosen}
         shapes = {s.number: [editor.shape(editor.tensor(t)) for t in (s.main, s.join)] for s in selection.chosen}
@@ -83,6 +92,17 @@ class RemoveSkips(Pass):
         if done:
             write_records(editor, selection.found)
         return notes
+
+    def _is_faded(self, editor: Editor, skip: Skip) -> bool:
+        if not is_own_gate(editor, skip):
+            return False
+        gate = editor.initializer(str(skip.gate))
+        assert gate is not None, "an own gate is an initialiser"
+        if gate.data_location == TensorProto.EXTERNAL and not gate.HasField("raw_data"):
+            raise PassError(
+                self.name, f"gate {skip.gate!r}", "its value lies in another file", "load the model with its weights"
+            )
+        return not np.any(numpy_helper.to_array(gate))
 
     def _ranking(self, total: int) -> list[int]:
         """The skips' numbers, the first to go first."""

@@ -72,7 +72,7 @@ class ShortenSkips(Pass):
     def rewrite(self, editor: Editor) -> list[str]:
         selection = select(editor, self.name, self.skips)
         # Seen before the first edit, which may move the tensors that the next skip's nodes read.
-        plans = {s.number: (*join_of(editor, s), _layers(editor, s)) for s in selection.chosen if s.span > 1}
+        plans = {s.number: (*join_of(editor, s), layers_of(editor, s)) for s in selection.chosen if s.span > 1}
         replaced: list[tuple[Skip, list[tuple[Node, int]]]] = []
         short = {r["number"] for r in read_records(editor) if r.get("short")}
 
@@ -154,7 +154,7 @@ def _pieces(skip: Skip, joins: list[tuple[Node, int]]) -> list[Skip]:
     ]
 
 
-def _layers(editor: Editor, skip: Skip) -> list[Layer]:
+def layers_of(editor: Editor, skip: Skip) -> list[Layer]:
     """The weighted layers on the longest way of the main path, from fork to join."""
     main = editor.tensor(skip.main)
     flow = Flow(editor, between(editor, main, skip.fork), [skip.fork])

@@ -59,7 +59,9 @@ class TrainOptions:
     distill_weight: float = _field(0.35, "share of the distillation in the loss, 0 to 1, when there is a teacher")
     distill: Literal["mse", "kl"] = _field("mse", "the distillation on logits; kl has a temperature")
     temperature: float = _field(4.0, "temperature of the kl distillation")
-    features: tuple[str, ...] = _field((), "tensors whose values follow the teacher's tensor of the same name")
+    features: tuple[str, ...] = _field(
+        (), "tensors, or patterns (* and ?) of their names, that follow the teacher's tensor of the same name"
+    )
     feature_weight: float = _field(1.0, "weight of each feature's mean squared error, added to the loss")
     # the data
     augment: Literal["auto", "none", "crop", "crop-flip"] = _field(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 import onnx
@@ -36,6 +37,7 @@ class Prepared:
         logits: name of the logits, before a closing Softmax.
         roles: what training does with each initialiser.
         notes: what was done on the way, one sentence each.
+        features: the tensors that the patterns for features match, in the graph's order.
     """
 
     source: onnx.ModelProto
@@ -44,6 +46,7 @@ class Prepared:
     logits: str
     roles: Roles
     notes: tuple[str, ...]
+    features: tuple[str, ...] = ()
 
     def with_values(self, values: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:
         """The person's graph with these values in its initialisers; nothing else differs."""
@@ -70,7 +73,7 @@ def prepare(
         model: any classifier with one input; never modified.
         output: the output with the logits; may be left out when there is one.
         freeze: name patterns of initialisers to keep.
-        features: further tensors that the loss needs.
+        features: names or name patterns (* and ?) of further tensors that the loss needs.
 
     Raises:
         UserError: when the graph cannot be trained.
@@ -80,9 +83,7 @@ def prepare(
     copy = readable(source, notes)
     name = only_input(copy)
     logits = logits_of(copy, output)
-    for feature in features:
-        if not any(feature in n.output for n in copy.graph.node):
-            raise UserError(f"The model has no tensor {feature!r} to distil; `features` names outputs of its nodes.")
+    features = _matching(copy, features)
     mend.constants_as_initialisers(copy)
     mend.prune(copy, [logits, *features])
     mend.name_nodes(copy)
@@ -98,7 +99,7 @@ def prepare(
         )
     refuse_untrainable(copy, found)
     mend.mend(copy, shapes)
-    return Prepared(source, copy, name, logits, found, tuple(notes))
+    return Prepared(source, copy, name, logits, found, tuple(notes), tuple(features))
 
 
 def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple[Prepared, dict[str, tuple[int, ...]]]:
@@ -137,6 +138,18 @@ def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple
     model.CopyFrom(prepared.model)
     model.graph.node.append(helper.make_node("Flatten", [prepared.logits], [flat], name=flat, axis=1))
     return replace(prepared, model=model, logits=flat), {**shapes, flat: shape[1:2]}
+
+
+def _matching(model: onnx.ModelProto, patterns: Sequence[str]) -> list[str]:
+    """The tensors of these names, or that match these patterns."""
+    names = [o for n in model.graph.node for o in n.output if o]
+    found: list[str] = []
+    for pattern in patterns:
+        matching = [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
+        if not matching:
+            raise UserError(f"The model has no tensor {pattern!r} to distil; `features` names outputs of its nodes.")
+        found += matching
+    return list(dict.fromkeys(found))
 
 
 def _filled(model: onnx.ModelProto, values: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:

@@ -181,7 +181,7 @@ class _Run:
         if options.features and not taught:
             raise UserError("`features` are distilled from a teacher, and there is none; give one.")
         weight = options.distill_weight if taught else 0.0
-        loss = Loss(weight, options.distill, options.temperature, options.features, options.feature_weight)
+        loss = Loss(weight, options.distill, options.temperature, self.prepared.features, options.feature_weight)
         return add_loss(self.prepared.model, self.prepared.logits, loss)
 
     def _inputs(self, images: NDArray, labels: NDArray) -> dict[str, NDArray]:
@@ -322,7 +322,7 @@ def _checked(model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: Trai
     """
     prepared = prepare(model, options.output, options.freeze, options.features)
     images = feed(dataset.train.images[: min(2, len(dataset.train))])
-    prepared, shapes = probe(prepared, images, options.features)
+    prepared, shapes = probe(prepared, images, prepared.features)
     classes = shapes[prepared.logits][0]
     if classes != len(dataset.classes):
         raise UserError(

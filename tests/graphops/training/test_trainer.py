@@ -255,3 +255,11 @@ except UserError as error:
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
     assert "metrics.jsonl cannot be written" in done.stdout
     assert done.stdout.count("\n") == 1
+
+
+def test_features_may_be_named_by_patterns(digits: DataSet, taught: onnx.ModelProto, tmp_path: Path) -> None:
+    options = dataclasses.replace(FAST, steps=1, features=("layer?.?.out",))
+    train(resnet8(digits), digits, options, teacher=taught, folder=tmp_path)
+    first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    names = [name for name in first if name.startswith("feature ")]
+    assert names == [f"feature layer{k}.0.out" for k in (1, 2, 3)]
