@@ -21,6 +21,7 @@ import onnx
 from onnx import helper
 
 from hls_backend.datatypes import IntegerType
+from hls_backend.instance import Instance
 from hls_backend.resources import Resources
 
 Shape = tuple[int, int, int]
@@ -178,6 +179,12 @@ class Layer(ABC):
             backend="fpgadataflow",
             **self.finn_attributes(flavour),
         )
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def rtl(self) -> Instance:
+        """The module that is this layer in hardware."""
 
 
 @dataclass(frozen=True)

@@ -33,16 +33,21 @@ class Resources:
         return self.luts + LUTS_A_BLOCK * self.bram18
 
 
+def in_block(depth: int, width: int) -> bool:
+    """Whether a memory of ``depth`` words of ``width`` bits goes to block RAM."""
+    return depth > 64 and depth * width > BLOCK_FROM
+
+
 def rom(depth: int, width: int) -> Resources:
     """A constant memory of ``depth`` words of ``width`` bits, read one word a cycle."""
-    if depth > 64 and depth * width > BLOCK_FROM:
+    if in_block(depth, width):
         return Resources(bram18=block_rams(depth, width))
     return Resources(luts=width * ceil(depth / 64))
 
 
 def buffer(depth: int, width: int) -> Resources:
     """A memory with one write and one read port: LUTs up to 64 words or `BLOCK_FROM` bits, else block RAM."""
-    if depth > 64 and depth * width > BLOCK_FROM:
+    if in_block(depth, width):
         return Resources(bram18=block_rams(depth, width))
     return Resources(luts=ceil(depth / 32) * ceil(width / 6) * 4)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
 from hls_backend.datatypes import IntegerType, least
+from hls_backend.instance import Instance, is_signed
 from hls_backend.layers.common import by_pe, storage
 from hls_backend.resources import Resources
 
@@ -89,3 +90,17 @@ class AddStreams(Layer):
             "PE": self.folding.pe,
             "inFIFODepths": [2, 2],
         }
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        a, b = self.types
+        parameters = {
+            "LANES": self.folding.pe,
+            "A_BITS": int(a.bitwidth()),
+            "A_SIGNED": is_signed(a),
+            "B_BITS": int(b.bitwidth()),
+            "B_SIGNED": is_signed(b),
+            "OUT_BITS": int(self.output_type.bitwidth()),
+        }
+        return Instance("add_streams", parameters, inputs=("a", "b"))

@@ -9,8 +9,9 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType, least
+from hls_backend.instance import Instance, is_signed, signed_bits, words
 from hls_backend.layers.common import by_pe, storage
-from hls_backend.resources import Resources, counter, product, rom
+from hls_backend.resources import Resources, counter, in_block, product, rom
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,3 +105,21 @@ class ChannelwiseOp(Layer):
 
     def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"parameters": (self.parameters.astype(np.float32), self.parameter_type)}
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        pe, folds = self.folding.pe, self.channels // self.folding.pe
+        bits = signed_bits(int(self.parameters.min()), int(self.parameters.max()))
+        parameters = {
+            "LANES": pe,
+            "FOLDS": folds,
+            "MULTIPLY": int(self.function == "mul"),
+            "X_BITS": int(self.input_type.bitwidth()),
+            "X_SIGNED": is_signed(self.input_type),
+            "C_BITS": bits,
+            "OUT_BITS": int(self.output_type.bitwidth()),
+            "BLOCK": int(in_block(folds, pe * bits)),
+        }
+        memory = words(self.parameters.reshape(folds, pe), bits)
+        return Instance("channelwise", parameters, "CONSTANTS", {".mem": memory})

@@ -9,8 +9,9 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType
+from hls_backend.instance import Instance
 from hls_backend.layers.common import by_simd
-from hls_backend.resources import Resources, buffer, counter
+from hls_backend.resources import Resources, buffer, counter, in_block
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +95,8 @@ class ConvolutionInputGenerator(Layer):
         return replace(self, folding=Folding(simd=target.interleave)) if self.depthwise else self
 
     def resources(self) -> Resources:
-        """A buffer of kernel - 1 rows and a kernel's width, and the counters of its read and write addresses."""
-        folds = self.channels // self.folding.simd
-        depth = ((self.kernel[0] - 1) * self.image[1] + self.kernel[1]) * folds
+        """The ring, and the counters of its read and write addresses."""
+        folds, depth = self.channels // self.folding.simd, self.ring
         places = (*self.image, *self.windows, *self.kernel, folds)
         return buffer(depth, self.inputs[0].width) + Resources(sum(map(counter, places)) + 2 * counter(depth))
 
@@ -114,3 +114,35 @@ class ConvolutionInputGenerator(Layer):
             "depthwise": int(self.depthwise),
             "is1D": int(1 in self.image),
         }
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        depth, width = self.ring, self.inputs[0].width
+        parameters = {
+            "WIDTH": width,
+            "FOLDS": self.channels // self.folding.simd,
+            "ROWS": self.image[0],
+            "COLUMNS": self.image[1],
+            "KERNEL_ROWS": self.kernel[0],
+            "KERNEL_COLUMNS": self.kernel[1],
+            "STRIDE_ROWS": self.stride[0],
+            "STRIDE_COLUMNS": self.stride[1],
+            "DEPTHWISE": int(self.depthwise),
+            "DEPTH": depth,
+            "BLOCK": int(in_block(depth, width)),
+        }
+        return Instance("sliding_window", parameters, registers_ready=True)
+
+    @property
+    def ring(self) -> int:
+        """Words that the RTL's ring holds: a window, and the furthest step from one to the next.
+
+        That is the one into the next image or, over large strides, into the next row; with so much room, writing never
+        waits for reading where the consumer keeps up.
+        """
+        (rows, columns), (_, across), (down, right) = self.image, self.windows, self.stride
+        last = (self.windows[0] - 1) * down * columns + (across - 1) * right
+        span = (self.kernel[0] - 1) * columns + self.kernel[1]
+        step = max(rows * columns - last, down * columns - (across - 1) * right)
+        return max(4, (span + step) * (self.channels // self.folding.simd))

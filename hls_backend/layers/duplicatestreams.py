@@ -9,6 +9,7 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
 from hls_backend.datatypes import IntegerType
+from hls_backend.instance import Instance
 from hls_backend.layers.common import by_pe
 from hls_backend.resources import Resources
 
@@ -66,3 +67,8 @@ class DuplicateStreams(Layer):
             "numInputVectors": [1, rows, columns],
             "outFIFODepths": [2] * self.copies,
         }
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        return Instance("fork_stream", {"WIDTH": self.inputs[0].width, "COPIES": self.copies})

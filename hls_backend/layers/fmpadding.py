@@ -9,6 +9,7 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType
+from hls_backend.instance import Instance
 from hls_backend.layers.common import by_simd
 from hls_backend.resources import Resources, counter
 
@@ -77,3 +78,19 @@ class FMPadding(Layer):
             "inputDataType": self.type.name,
             "numInputVectors": 1,
         }
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        top, left, bottom, right = self.pads
+        parameters = {
+            "WIDTH": self.inputs[0].width,
+            "FOLDS": self.channels // self.folding.simd,
+            "ROWS": self.image[0],
+            "COLUMNS": self.image[1],
+            "TOP": top,
+            "LEFT": left,
+            "BOTTOM": bottom,
+            "RIGHT": right,
+        }
+        return Instance("padding", parameters)

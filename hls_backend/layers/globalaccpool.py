@@ -9,6 +9,7 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
 from hls_backend.datatypes import IntegerType, least
+from hls_backend.instance import Instance, is_signed
 from hls_backend.layers.common import by_pe, storage
 from hls_backend.resources import Resources, buffer, counter
 
@@ -47,12 +48,13 @@ class GlobalAccPool(Layer):
 
     @property
     def cycles(self) -> int:
-        """All pixels in, then one out."""
-        return self.inputs[0].transfers + self.outputs[0].transfers
+        """Sums leave as the last pixel comes."""
+        return self.inputs[0].transfers
 
     @property
     def finn_cycles(self) -> int:
-        return self.cycles
+        """All pixels in, then one out."""
+        return self.inputs[0].transfers + self.outputs[0].transfers
 
     def foldings(self) -> list[Folding]:
         return by_pe(self.shape[2])
@@ -70,3 +72,16 @@ class GlobalAccPool(Layer):
             "inputDataType": self.type.name,
             "numInputVectors": [1, rows, columns],
         }
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        parameters = {
+            "LANES": self.folding.pe,
+            "FOLDS": self.shape[2] // self.folding.pe,
+            "PIXELS": self.shape[0] * self.shape[1],
+            "X_BITS": int(self.type.bitwidth()),
+            "X_SIGNED": is_signed(self.type),
+            "SUM_BITS": int(self.output_type.bitwidth()),
+        }
+        return Instance("sum_pool", parameters)

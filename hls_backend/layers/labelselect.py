@@ -9,6 +9,7 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType, least, named
+from hls_backend.instance import Instance, is_signed
 from hls_backend.layers.common import by_pe, storage
 from hls_backend.resources import Resources, counter
 
@@ -70,3 +71,15 @@ class LabelSelect(Layer):
             "outputDataType": self.output_type.name,
             "numInputVectors": [1, 1, 1],
         }
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        parameters = {
+            "LANES": self.folding.pe,
+            "FOLDS": self.labels // self.folding.pe,
+            "X_BITS": int(self.type.bitwidth()),
+            "X_SIGNED": is_signed(self.type),
+            "OUT_BITS": int(self.output_type.bitwidth()),
+        }
+        return Instance("label_select", parameters)

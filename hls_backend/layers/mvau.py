@@ -10,8 +10,9 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Style
 from hls_backend.datatypes import IntegerType
+from hls_backend.instance import Instance, product_parameters, words
 from hls_backend.layers.common import divisors, exact_float, storage
-from hls_backend.resources import Resources, adder_tree, counter, product, rom
+from hls_backend.resources import Resources, adder_tree, counter, in_block, product, rom
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,3 +114,23 @@ class MVAU(Layer):
 
     def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"weights": (self.weights.T.astype(np.float32), self.weight_type)}
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        pe, simd = self.folding.pe, self.folding.simd
+        rows, steps = self.mh // pe, self.mw // simd
+        bits = int(self.weight_type.bitwidth())
+        parameters = {
+            "PE": pe,
+            "SIMD": simd,
+            "STEPS": steps,
+            "ROWS": rows,
+            **product_parameters(self.weights, self.weight_type, self.input_type),
+            "SUM_BITS": int(self.output_type.bitwidth()),
+            "BLOCK": int(in_block(rows * steps, pe * simd * bits)),
+        }
+        # A word for each row of PEs and each step of SIMD inputs; bipolar weights as 0 and 1.
+        weights = (self.weights > 0) if parameters["W_BIPOLAR"] else self.weights
+        stored = weights.astype(np.int64).reshape(rows, pe, steps, simd).transpose(0, 2, 1, 3).reshape(-1, pe * simd)
+        return Instance("matrix_vector", parameters, "WEIGHTS", {".mem": words(stored, bits)}, registers_ready=rows > 1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType
+from hls_backend.instance import Instance, is_signed
 from hls_backend.layers.common import by_pe
 from hls_backend.resources import Resources, counter
 
@@ -73,3 +74,14 @@ class Pool(Layer):
             "OutputDataType": self.type.name,
             "BatchSize": 1,
         }
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        parameters = {
+            "LANES": self.folding.pe,
+            "WINDOW": self.kernel[0] * self.kernel[1],
+            "X_BITS": int(self.type.bitwidth()),
+            "X_SIGNED": is_signed(self.type),
+        }
+        return Instance("max_pool", parameters)

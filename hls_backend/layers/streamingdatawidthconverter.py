@@ -9,6 +9,7 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
 from hls_backend.datatypes import IntegerType
+from hls_backend.instance import Instance
 from hls_backend.resources import Resources, counter
 
 
@@ -73,3 +74,8 @@ class StreamingDataWidthConverter(Layer):
             "outWidth": self.outputs[0].width,
             "dataType": self.type.name,
         }
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        return Instance("width_converter", {"IN_WIDTH": self.inputs[0].width, "OUT_WIDTH": self.outputs[0].width})

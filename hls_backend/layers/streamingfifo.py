@@ -9,7 +9,8 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
 from hls_backend.datatypes import IntegerType
-from hls_backend.resources import Resources, buffer, counter
+from hls_backend.instance import Instance
+from hls_backend.resources import Resources, buffer, counter, in_block
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,3 +68,10 @@ class StreamingFIFO(Layer):
             "normal_shape": [1, *self.shape],
             "dataType": self.type.name,
         }
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        width = self.inputs[0].width
+        parameters = {"WIDTH": width, "DEPTH": self.depth, "BLOCK": int(in_block(self.depth, width))}
+        return Instance("stream_fifo", parameters, registers_ready=True)

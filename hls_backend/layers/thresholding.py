@@ -10,9 +10,10 @@ import numpy as np
 
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType, least
+from hls_backend.instance import Instance, is_signed, pack, signed_bits, words
 from hls_backend.layers.common import by_pe, storage
 from hls_backend.progression import Progression
-from hls_backend.resources import Resources, counter, rom
+from hls_backend.resources import Resources, counter, in_block, rom
 
 Form = Literal["parallel", "search", "progression"]
 """How hardware compares: with all thresholds at once; by halving, a pipeline stage a bit, with a memory in each; or by
@@ -164,3 +165,68 @@ class Thresholding(Layer):
 
     def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"thresholds": (self.thresholds.astype(np.float32), self.threshold_type)}
+
+    # -- RTL -------------------------------------------------------------------------------------------------
+
+    def rtl(self) -> Instance:
+        pe = self.folding.pe
+        parameters = {
+            "LANES": pe,
+            "FOLDS": self._words,
+            "X_BITS": int(self.input_type.bitwidth()),
+            "X_SIGNED": is_signed(self.input_type),
+            "OUT_BITS": int(self.output_type.bitwidth()),
+            "BASE": self.base,
+        }
+        # Beyond what x can be, thresholds are all alike.
+        low, high = int(self.input_type.min()), int(self.input_type.max())
+        thresholds = np.clip(self.thresholds, low, high + 1)[: self._words * pe].reshape(self._words, pe, self.steps)
+        if self.form == "progression" and self.progression is not None:
+            return self._division(self.progression, parameters)
+        if self.form == "search":
+            return self._halving(thresholds, parameters)
+        bits = signed_bits(low, max(high, int(thresholds.max())))
+        memory = words(thresholds.reshape(self._words, -1), bits)
+        parameters |= {"STEPS": self.steps, "T_BITS": bits, "BLOCK": int(in_block(self._words, memory[0]))}
+        return Instance("thresholds_parallel", parameters, "THRESHOLDS", {".mem": memory})
+
+    def _halving(self, thresholds: np.ndarray, parameters: dict[str, int]) -> Instance:
+        """A memory a stage and lane: for each fold and each way the bits before can be, the threshold in the middle."""
+        low, high = int(self.input_type.min()), int(self.input_type.max())
+        stages = self._stages
+        never = np.full((*thresholds.shape[:2], 2**stages - 1 - self.steps), high + 1)
+        full = np.concatenate([thresholds, never], axis=2)
+        bits = signed_bits(low, max(high, int(full.max())))
+        memories = {}
+        for stage in range(stages):
+            size = 2 ** (stages - stage)
+            middle = full[:, :, size // 2 - 1 :: size]
+            for lane in range(thresholds.shape[1]):
+                memories[f"_{stage}_{lane:03}.mem"] = words(middle[:, lane].reshape(-1, 1), bits)
+        return Instance("thresholds_search", parameters | {"BITS": stages, "T_BITS": bits}, "THRESHOLDS", memories)
+
+    def _division(self, progression: Progression, parameters: dict[str, int]) -> Instance:
+        """Steps and offsets of each channel; remainders as wide as the largest that any x leaves."""
+        stages, shape = self._stages, (self._words, self.folding.pe)
+        step = progression.step[: self._words * self.folding.pe]
+        offset = progression.start[: len(step)] + (2 ** (stages - 1) - 1) * step
+        low, high = (int(v) << progression.shift for v in (self.input_type.min(), self.input_type.max()))
+        reach = 2 ** (stages - 1) * step
+        bits = signed_bits(
+            min(low, int((low - offset - reach).min())),
+            max(high, int(np.abs(offset).max()), int((high - offset + reach).max())),
+        )
+        step_bits = max(1, int(step.max()).bit_length())
+        width = self.folding.pe * (step_bits + bits)
+        mask = (1 << bits) - 1
+        both = [(int(o) & mask) << step_bits | int(s) for o, s in zip(offset, step, strict=True)]
+        memory = [pack(row, step_bits + bits) for row in np.array(both, dtype=object).reshape(shape)]
+        parameters |= {
+            "STEPS": self.steps,
+            "BITS": stages,
+            "SHIFT": progression.shift,
+            "STEP_BITS": step_bits,
+            "R_BITS": bits,
+            "BLOCK": int(in_block(self._words, width)),
+        }
+        return Instance("thresholds_progression", parameters, "THRESHOLDS", {".mem": (width, memory)})

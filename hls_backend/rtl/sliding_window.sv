@@ -1,0 +1,116 @@
+// The windows of an image, row by row. FOLDS words are a pixel.
+//
+// A window's words come kernel row by kernel row, column by column, fold by fold; for a depthwise consumer, fold by
+// fold, and for each fold kernel row by kernel row, column by column. A window starts as soon as its last pixel has
+// come. Words lie in a ring; a window, once read, frees those that no later one needs. The ring has room for a window
+// and for the furthest step from one to the next, which is that into the next image, so that writing never waits
+// where the consumer keeps up.
+module sliding_window #(
+    parameter int WIDTH         = 8,
+    parameter int FOLDS         = 1,
+    parameter int ROWS          = 4,
+    parameter int COLUMNS       = 4,
+    parameter int KERNEL_ROWS   = 3,
+    parameter int KERNEL_COLUMNS = 3,
+    parameter int STRIDE_ROWS   = 1,
+    parameter int STRIDE_COLUMNS = 1,
+    parameter bit DEPTHWISE     = 0,
+    parameter int DEPTH         = 32,  // words in the ring
+    parameter bit BLOCK         = 0    // ring in block RAM
+) (
+    input  logic             clk,
+    input  logic             rst,
+    input  logic             in_valid,
+    output logic             in_ready,
+    input  logic [WIDTH-1:0] in_data,
+    output logic             out_valid,
+    input  logic             out_ready,
+    output logic [WIDTH-1:0] out_data
+);
+  localparam int OUT_ROWS = (ROWS - KERNEL_ROWS) / STRIDE_ROWS + 1;
+  localparam int OUT_COLUMNS = (COLUMNS - KERNEL_COLUMNS) / STRIDE_COLUMNS + 1;
+  // In words: from a window's first to its last, and from the first of a window to the first of the next.
+  localparam int SPAN = ((KERNEL_ROWS - 1) * COLUMNS + KERNEL_COLUMNS) * FOLDS;
+  localparam int TO_COLUMN = STRIDE_COLUMNS * FOLDS;
+  localparam int TO_ROW = (STRIDE_ROWS * COLUMNS - (OUT_COLUMNS - 1) * STRIDE_COLUMNS) * FOLDS;
+  localparam int TO_IMAGE =
+      (ROWS * COLUMNS - (OUT_ROWS - 1) * STRIDE_ROWS * COLUMNS - (OUT_COLUMNS - 1) * STRIDE_COLUMNS) * FOLDS;
+
+  // Three loops inside a window, the fastest first. FAR_n: from the loop's first word to its last.
+  localparam int N0 = DEPTHWISE ? KERNEL_COLUMNS : FOLDS * KERNEL_COLUMNS;
+  localparam int N1 = KERNEL_ROWS;
+  localparam int N2 = DEPTHWISE ? FOLDS : 1;
+  localparam int STEP0 = DEPTHWISE ? FOLDS : 1;
+  localparam int FAR0 = (N0 - 1) * STEP0;
+  localparam int FAR1 = FAR0 + (N1 - 1) * COLUMNS * FOLDS;
+  localparam int FAR2 = SPAN - 1;
+
+  // Steps of the read address, each taken round the ring into 0 .. DEPTH - 1.
+  localparam int ADDRESS_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
+  function automatic [ADDRESS_BITS-1:0] around(input int distance);
+    around = ADDRESS_BITS'(((distance % DEPTH) + DEPTH) % DEPTH);
+  endfunction
+  localparam [ADDRESS_BITS-1:0] NEXT0 = around(STEP0);
+  localparam [ADDRESS_BITS-1:0] NEXT1 = around(COLUMNS * FOLDS - FAR0);
+  localparam [ADDRESS_BITS-1:0] NEXT2 = around(1 - FAR1);
+  localparam [ADDRESS_BITS-1:0] NEXT_COLUMN = around(TO_COLUMN - FAR2);
+  localparam [ADDRESS_BITS-1:0] NEXT_ROW = around(TO_ROW - FAR2);
+  localparam [ADDRESS_BITS-1:0] NEXT_IMAGE = around(TO_IMAGE - FAR2);
+
+  logic push, issue, free, last0, last1, last2, last_column, last_row, window_ends;
+  counter #(.STATES(N0)) loop0 (.clk, .rst, .step(issue), .value(), .last(last0));
+  counter #(.STATES(N1)) loop1 (.clk, .rst, .step(issue & last0), .value(), .last(last1));
+  counter #(.STATES(N2)) loop2 (.clk, .rst, .step(issue & last0 & last1), .value(), .last(last2));
+  assign window_ends = last0 & last1 & last2;
+  counter #(.STATES(OUT_COLUMNS)) columns (.clk, .rst, .step(issue & window_ends), .value(), .last(last_column));
+  counter #(.STATES(OUT_ROWS)) rows (
+      .clk, .rst, .step(issue & window_ends & last_column), .value(), .last(last_row)
+  );
+
+  // Words that are there beyond the window's last, and that there is room for, less one: signs say yes or no.
+  localparam int AMOUNT_BITS = $clog2(TO_IMAGE + TO_ROW + DEPTH + SPAN + 2) + 1;
+  logic signed [AMOUNT_BITS-1:0] beyond, room, moved;
+  assign moved = ~window_ends | ~issue ? '0 : AMOUNT_BITS'(
+      ~last_column ? TO_COLUMN : ~last_row ? TO_ROW : TO_IMAGE);
+  always_ff @(posedge clk)
+    if (rst) begin
+      beyond <= AMOUNT_BITS'(-SPAN);
+      room   <= AMOUNT_BITS'(DEPTH - 1);
+    end else begin
+      beyond <= beyond - moved + AMOUNT_BITS'($signed({1'b0, push}));
+      room   <= room + moved - AMOUNT_BITS'($signed({1'b0, push}));
+    end
+
+  assign in_ready = ~room[AMOUNT_BITS-1];
+  assign push = in_valid & in_ready;
+  assign free = ~out_valid | out_ready;
+  assign issue = ~beyond[AMOUNT_BITS-1] & free;
+  always_ff @(posedge clk)
+    if (rst) out_valid <= 1'b0;
+    else if (free) out_valid <= issue;
+
+  logic [ADDRESS_BITS-1:0] write_address, read_address, next;
+  counter #(.STATES(DEPTH)) write_place (.clk, .rst, .step(push), .value(write_address), .last());
+  assign next = ~last0 ? NEXT0 : ~last1 ? NEXT1 : ~last2 ? NEXT2 : ~last_column ? NEXT_COLUMN :
+      ~last_row ? NEXT_ROW : NEXT_IMAGE;
+  logic [ADDRESS_BITS:0] sum, wrapped;
+  assign sum = {1'b0, read_address} + {1'b0, next};
+  assign wrapped = sum - (ADDRESS_BITS + 1)'(DEPTH);
+  always_ff @(posedge clk)
+    if (rst) read_address <= '0;
+    else if (issue) read_address <= wrapped[ADDRESS_BITS] ? sum[ADDRESS_BITS-1:0] : wrapped[ADDRESS_BITS-1:0];
+
+  if (BLOCK) begin : g_block
+    (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] ring[0:DEPTH-1];
+    always_ff @(posedge clk) begin
+      if (push) ring[write_address] <= in_data;
+      if (free) out_data <= ring[read_address];
+    end
+  end else begin : g_lut
+    (* ram_style = "distributed", no_rw_check *) logic [WIDTH-1:0] ring[0:DEPTH-1];
+    always_ff @(posedge clk) begin
+      if (push) ring[write_address] <= in_data;
+      if (free) out_data <= ring[read_address];
+    end
+  end
+endmodule

@@ -1,0 +1,64 @@
+// Room for DEPTH words, in LUTs or in block RAM. Ready comes from a register.
+module stream_fifo #(
+    parameter int WIDTH = 8,
+    parameter int DEPTH = 4,
+    parameter bit BLOCK = 0
+) (
+    input  logic             clk,
+    input  logic             rst,
+    input  logic             in_valid,
+    output logic             in_ready,
+    input  logic [WIDTH-1:0] in_data,
+    output logic             out_valid,
+    input  logic             out_ready,
+    output logic [WIDTH-1:0] out_data
+);
+  localparam int BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
+  localparam int COUNT_BITS = $clog2(DEPTH + 1);
+
+  logic push, pop, read, write_last, read_last;
+  logic [BITS-1:0] write_address, read_address;
+  logic [COUNT_BITS-1:0] count, next_count;
+
+  assign push = in_valid & in_ready;
+  assign pop  = out_valid & out_ready;
+  counter #(.STATES(DEPTH)) write_place (.clk, .rst, .step(push), .value(write_address), .last(write_last));
+  counter #(.STATES(DEPTH)) read_place (.clk, .rst, .step(read), .value(read_address), .last(read_last));
+
+  assign next_count = count + COUNT_BITS'(push) - COUNT_BITS'(pop);
+  always_ff @(posedge clk)
+    if (rst) begin
+      count    <= '0;
+      in_ready <= 1'b0;
+    end else begin
+      count    <= next_count;
+      in_ready <= next_count != COUNT_BITS'(DEPTH);
+    end
+
+  if (BLOCK) begin : g_block
+    (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] memory[0:DEPTH-1];
+    // The word at the output is read ahead; it counts as one of DEPTH.
+    assign read = (count != COUNT_BITS'(out_valid)) & (~out_valid | out_ready);
+    always_ff @(posedge clk) begin
+      if (push) memory[write_address] <= in_data;
+      if (read) out_data <= memory[read_address];
+      if (rst) out_valid <= 1'b0;
+      else if (~out_valid | out_ready) out_valid <= read;
+    end
+  end else begin : g_lut
+    (* ram_style = "distributed", no_rw_check *) logic [WIDTH-1:0] memory[0:DEPTH-1];
+    assign read = pop;
+    assign out_valid = count != '0;
+    assign out_data = memory[read_address];
+    always_ff @(posedge clk) if (push) memory[write_address] <= in_data;
+  end
+
+  logic unused;
+  assign unused = write_last & read_last;
+
+`ifdef SIMULATION
+  int peak;  // the most words that were ever in it
+  always_ff @(posedge clk) if (rst) peak <= 0; else if (int'(next_count) > peak) peak <= int'(next_count);
+  final $display("fifo %m %0d %0d", peak, DEPTH);
+`endif
+endmodule

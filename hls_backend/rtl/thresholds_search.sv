@@ -1,0 +1,86 @@
+// How many thresholds each number reaches, found by halving: a pipeline stage a bit of the count.
+//
+// Stage s compares with the one threshold in the middle of what the bits before leave open, from a memory of its own
+// for each lane; 2 ** BITS - 1 thresholds, with some that nothing reaches behind the last one.
+module thresholds_search #(
+    parameter int LANES     = 1,
+    parameter int FOLDS     = 1,
+    parameter int BITS      = 4,   // of the count
+    parameter int X_BITS    = 8,
+    parameter bit X_SIGNED  = 1,
+    parameter int T_BITS    = 9,   // two's complement, holds every x and every threshold
+    parameter int OUT_BITS  = 4,
+    parameter int BASE      = 0,
+    parameter     THRESHOLDS = "thresholds",  // files THRESHOLDS_<stage>_<lane, three digits>.mem: fold, then bits before
+    localparam int FOLD_BITS = FOLDS > 1 ? $clog2(FOLDS) : 1
+) (
+    input  logic                      clk,
+    input  logic                      rst,
+    input  logic                      in_valid,
+    output logic                      in_ready,
+    input  logic [  LANES*X_BITS-1:0] in_data,
+    output logic                      out_valid,
+    input  logic                      out_ready,
+    output logic [LANES*OUT_BITS-1:0] out_data
+);
+  // Each stage takes two clocks: one reads its threshold, one compares.
+  logic free;
+  logic [2*BITS-1:0] holds;
+  assign free = ~out_valid | out_ready;
+  assign in_ready = free;
+  assign out_valid = holds[2*BITS-1];
+  always_ff @(posedge clk)
+    if (rst) holds <= '0;
+    else if (free) holds <= (2 * BITS)'({holds, in_valid});
+
+  logic [FOLD_BITS-1:0] fold;
+  counter #(.STATES(FOLDS)) folds (.clk, .rst, .step(in_valid & in_ready), .value(fold), .last());
+
+  logic [(BITS+1)*FOLD_BITS-1:0] fold_at;
+  assign fold_at[FOLD_BITS-1:0] = fold;
+  for (genvar s = 0; s < BITS; s++) begin : g_fold
+    logic [FOLD_BITS-1:0] between, after;
+    always_ff @(posedge clk) if (free) {after, between} <= {between, fold_at[s*FOLD_BITS+:FOLD_BITS]};
+    assign fold_at[(s+1)*FOLD_BITS+:FOLD_BITS] = after;
+  end
+  logic unused;
+  assign unused = &fold_at[BITS*FOLD_BITS+:FOLD_BITS];
+
+  for (genvar i = 0; i < LANES; i++) begin : g_lane
+    for (genvar s = 0; s < BITS; s++) begin : g_stage
+      localparam int DEPTH = FOLDS * 2 ** s;
+      localparam int ADDRESS_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
+      logic [X_BITS-1:0] x, x_next;
+      logic [T_BITS-1:0] threshold;
+      logic [ADDRESS_BITS-1:0] address;
+      logic reached;
+      logic [BITS-1:0] bits, bits_read, bits_next;  // of the count, so far
+      if (s == 0) begin : g_first
+        assign x = in_data[i*X_BITS+:X_BITS];
+        assign bits = '0;
+        assign address = ADDRESS_BITS'(fold_at[FOLD_BITS-1:0]);
+      end else begin : g_later
+        assign x = g_stage[s-1].x_next;
+        assign bits = g_stage[s-1].bits_next;
+        assign address = ADDRESS_BITS'({fold_at[s*FOLD_BITS+:FOLD_BITS], bits[s-1:0]});
+      end
+      logic [X_BITS-1:0] x_read;
+      rom #(
+          .DEPTH(DEPTH), .WIDTH(T_BITS), .BLOCK(DEPTH > 64 && DEPTH * T_BITS > 2048),
+          .FILE({THRESHOLDS, "_", 8'd48 + 8'(s), "_", 8'd48 + 8'(i / 100), 8'd48 + 8'((i / 10) % 10),
+                 8'd48 + 8'(i % 10), ".mem"})
+      ) memory (.clk, .enable(free), .address, .data(threshold));
+      assign reached = T_BITS'($signed({X_SIGNED & x_read[X_BITS-1], x_read})) >= $signed(threshold);
+      always_ff @(posedge clk)
+        if (free) begin
+          x_read    <= x;
+          bits_read <= bits;
+          x_next    <= x_read;
+          bits_next <= BITS'({bits_read, reached});
+        end
+    end
+    assign out_data[i*OUT_BITS+:OUT_BITS] = OUT_BITS'(BASE) + OUT_BITS'(g_stage[BITS-1].bits_next);
+    logic unused_x;
+    assign unused_x = &g_stage[BITS-1].x_next;
+  end
+endmodule
