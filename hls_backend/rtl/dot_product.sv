@@ -36,15 +36,18 @@ module dot_product #(
     product = xs * ws;
   endfunction
 
-  logic [LEAVES*LEAF_BITS-1:0] leaves;
+  // All products, or all sums of two products, by their operands' bits.
   localparam int OPERANDS = X_BITS + W_BITS;
+  localparam int CODES = PAIRED ? 2 ** (2 * OPERANDS) : OPERANDS <= 6 ? 2 ** OPERANDS : 1;
+  function automatic [CODES*LEAF_BITS-1:0] all_results(input int codes);
+    for (int i = 0; i < codes; i++)
+      all_results[i*LEAF_BITS+:LEAF_BITS] =
+          LEAF_BITS'(product(i % (2 ** OPERANDS)) + (PAIRED ? product(i / (2 ** OPERANDS)) : 0));
+  endfunction
+  localparam [CODES*LEAF_BITS-1:0] RESULTS = all_results(CODES);
+
+  logic [LEAVES*LEAF_BITS-1:0] leaves;
   if (PAIRED) begin : g_pairs
-    localparam int CODES = 2 ** (2 * OPERANDS);
-    function automatic [CODES*LEAF_BITS-1:0] pair_table(input int codes);
-      for (int i = 0; i < codes; i++)
-        pair_table[i*LEAF_BITS+:LEAF_BITS] = LEAF_BITS'(product(i % (2 ** OPERANDS)) + product(i / (2 ** OPERANDS)));
-    endfunction
-    localparam [CODES*LEAF_BITS-1:0] TABLE = pair_table(CODES);
     logic [2*LEAVES*X_BITS-1:0] even_x;  // an odd last term is paired with 0 times anything
     logic [2*LEAVES*W_BITS-1:0] even_w;
     assign even_x = (2 * LEAVES * X_BITS)'(x);
@@ -55,18 +58,13 @@ module dot_product #(
         even_w[(2*i+1)*W_BITS+:W_BITS], even_x[(2*i+1)*X_BITS+:X_BITS], even_w[2*i*W_BITS+:W_BITS],
         even_x[2*i*X_BITS+:X_BITS]
       };
-      always_ff @(posedge clk) if (enable) leaves[i*LEAF_BITS+:LEAF_BITS] <= TABLE[code*LEAF_BITS+:LEAF_BITS];
+      always_ff @(posedge clk) if (enable) leaves[i*LEAF_BITS+:LEAF_BITS] <= RESULTS[code*LEAF_BITS+:LEAF_BITS];
     end
   end else if (OPERANDS <= 6) begin : g_tables
-    localparam int CODES = 2 ** OPERANDS;
-    function automatic [CODES*LEAF_BITS-1:0] product_table(input int codes);
-      for (int i = 0; i < codes; i++) product_table[i*LEAF_BITS+:LEAF_BITS] = LEAF_BITS'(product(i));
-    endfunction
-    localparam [CODES*LEAF_BITS-1:0] TABLE = product_table(CODES);
     for (genvar i = 0; i < LEAVES; i++) begin : g_table
       logic [OPERANDS-1:0] code;
       assign code = {w[i*W_BITS+:W_BITS], x[i*X_BITS+:X_BITS]};
-      always_ff @(posedge clk) if (enable) leaves[i*LEAF_BITS+:LEAF_BITS] <= TABLE[code*LEAF_BITS+:LEAF_BITS];
+      always_ff @(posedge clk) if (enable) leaves[i*LEAF_BITS+:LEAF_BITS] <= RESULTS[code*LEAF_BITS+:LEAF_BITS];
     end
   end else begin : g_multipliers
     for (genvar i = 0; i < LEAVES; i++) begin : g_multiplier

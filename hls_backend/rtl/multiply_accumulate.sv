@@ -2,6 +2,8 @@
 //
 // Weights lie in a constant memory of ROWS * STEPS words and come round with what comes in; a word holds, from the
 // lowest bits, SIMD weights of the first PE, then those of the second.
+// Of some counters nobody asks for the place, or for the end.
+// verilator lint_off PINCONNECTEMPTY
 module multiply_accumulate #(
     parameter int PE           = 1,
     parameter int SIMD         = 1,

@@ -1,5 +1,7 @@
 // Gives each vector of WORDS words TIMES times. It holds two vectors, so that one comes while the other is given;
 // words of a vector can be given as soon as they have come. Ready comes from a register.
+// Of some counters nobody asks for the place, or for the end.
+// verilator lint_off PINCONNECTEMPTY
 module replay #(
     parameter int WIDTH = 8,
     parameter int WORDS = 4,

@@ -12,9 +12,9 @@ module rom #(
     output logic [WIDTH-1:0] data
 );
   if (BLOCK) begin : g_block
-    (* rom_style = "block" *) logic [WIDTH-1:0] memory[0:DEPTH-1];
-    initial $readmemh(FILE, memory);
-    always_ff @(posedge clk) if (enable) data <= memory[address];
+    (* rom_style = "block" *) logic [WIDTH-1:0] words[0:DEPTH-1];
+    initial $readmemh(FILE, words);
+    always_ff @(posedge clk) if (enable) data <= words[address];
   end else begin : g_lut
     // Yosys calls "logic" what Vivado calls "distributed".
 `ifdef YOSYS
@@ -22,8 +22,8 @@ module rom #(
 `else
     (* rom_style = "distributed" *)
 `endif
-    logic [WIDTH-1:0] memory[0:DEPTH-1];
-    initial $readmemh(FILE, memory);
-    always_ff @(posedge clk) if (enable) data <= memory[address];
+    logic [WIDTH-1:0] words[0:DEPTH-1];
+    initial $readmemh(FILE, words);
+    always_ff @(posedge clk) if (enable) data <= words[address];
   end
 endmodule

@@ -1,4 +1,6 @@
 // The sum over the PIXELS pixels of an image, channel by channel. FOLDS words are a pixel; sums leave with the last.
+// Of some counters nobody asks for the place, or for the end.
+// verilator lint_off PINCONNECTEMPTY
 module sum_pool #(
     parameter int LANES    = 1,
     parameter int FOLDS    = 1,
@@ -30,13 +32,13 @@ module sum_pool #(
       if (step & pixel_ends) first <= last;
     end
 
-  logic [LANES*SUM_BITS-1:0] before, total;
+  logic [LANES*SUM_BITS-1:0] so_far, total;
   if (FOLDS > 1) begin : g_memory
     (* ram_style = "distributed" *) logic [LANES*SUM_BITS-1:0] sums[0:FOLDS-1];
-    assign before = sums[fold];
+    assign so_far = sums[fold];
     always_ff @(posedge clk) if (step) sums[fold] <= total;
   end else begin : g_register
-    assign before = out_data;
+    assign so_far = out_data;
     logic unused;
     assign unused = &fold;
   end
@@ -44,7 +46,7 @@ module sum_pool #(
     logic [X_BITS-1:0] x;
     assign x = in_data[i*X_BITS+:X_BITS];
     assign total[i*SUM_BITS+:SUM_BITS] =
-        (first ? '0 : before[i*SUM_BITS+:SUM_BITS]) + SUM_BITS'($signed({X_SIGNED & x[X_BITS-1], x}));
+        (first ? '0 : so_far[i*SUM_BITS+:SUM_BITS]) + SUM_BITS'($signed({X_SIGNED & x[X_BITS-1], x}));
   end
   always_ff @(posedge clk) if (step) out_data <= total;
 endmodule

@@ -2,6 +2,8 @@
 //
 // Stage s compares with the one threshold in the middle of what the bits before leave open, from a memory of its own
 // for each lane; 2 ** BITS - 1 thresholds, with some that nothing reaches behind the last one.
+// Of some counters nobody asks for the place, or for the end.
+// verilator lint_off PINCONNECTEMPTY
 module thresholds_search #(
     parameter int LANES     = 1,
     parameter int FOLDS     = 1,
