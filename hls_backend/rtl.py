@@ -227,7 +227,7 @@ module testbench;
   stream_source #(.WIDTH({in_bits}), .FILE("inputs.hex")) source (
       .clk, .rst, .valid(in_valid), .ready(in_ready), .data(in_data)
   );
-  {TOP} design (
+  {TOP} dut (
       .ap_clk(clk), .ap_rst_n(~rst), .s_axis_0_tvalid(in_valid), .s_axis_0_tready(in_ready), .s_axis_0_tdata(in_data),
       .m_axis_0_tvalid(out_valid), .m_axis_0_tready(out_ready), .m_axis_0_tdata(out_data)
   );

