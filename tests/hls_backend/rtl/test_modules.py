@@ -112,7 +112,7 @@ DATA: list[Layer] = [
     ),
     *(
         StreamingFIFO(f"fifo{depth}_{lanes}", (4, 4, 16), INT4, lanes, depth)
-        for depth, lanes in ((1, 2), (3, 4), (8, 1), (33, 2), (65, 16), (100, 16))
+        for depth, lanes in ((2, 2), (3, 4), (8, 1), (33, 2), (65, 16), (100, 16))
     ),
     DuplicateStreams("fork2", (3, 2, 4), INT4, 2, folding=Folding(pe=2)),
     DuplicateStreams("fork3", (3, 2, 4), INT4, 3, folding=Folding(pe=4)),
