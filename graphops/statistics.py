@@ -132,19 +132,21 @@ def _node_macs(editor: Editor, node: Node) -> int:
         weight = _sizes(editor, node, node.inputs[1])  # [in, out / group, kernel...]
         return math.prod(_sizes(editor, node, node.inputs[0])) * math.prod(weight[1:])
     if node.op in _MATRIX_PRODUCTS:
-        factor = _sizes(editor, node, node.inputs[_MATRIX_PRODUCTS[node.op]])  # [..., inner, columns] or [inner]
+        # [..., inner, columns] or [inner]
+        factor = _sizes(editor, node, node.inputs[_MATRIX_PRODUCTS[node.op]], rank=1)
         return math.prod(_sizes(editor, node, node.outputs[0])) * factor[-2:][0]
     if node.op == "Gemm":
-        first = _sizes(editor, node, node.inputs[0])
+        first = _sizes(editor, node, node.inputs[0], rank=2)
         inner = first[0] if editor.attribute(node, "transA", 0) else first[1]
         return math.prod(_sizes(editor, node, node.outputs[0])) * inner
     return 0
 
 
-def _sizes(editor: Editor, node: Node, tensor: gs.Variable) -> list[int]:
+def _sizes(editor: Editor, node: Node, tensor: gs.Variable, rank: int = 0) -> list[int]:
+    """The tensor's sizes, at least ``rank`` of them."""
     shape = editor.shape(tensor)
     sizes = [size for size in shape or () if isinstance(size, int)]
-    if shape is None or len(sizes) != len(shape):
+    if shape is None or len(sizes) != len(shape) or len(sizes) < rank:
         raise ModelError(
             f"The shape of {tensor.name!r} at {label(node)} cannot be inferred, so its multiplications cannot be "
             "counted; fix the sizes of the model's inputs."

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from graphops import external
 from graphops.models import build
-from passes import GateSkips, HalfWeights, RemoveSkips, ShortenSkips
+from passes import GateSkips, HalfWeights, IntegerWeights, Quantize, RemoveSkips, ShortenSkips
 
 MODEL = "model.onnx"
 
@@ -38,6 +38,7 @@ def seeds() -> dict[str, Seed]:
         "staged": Seed(RemoveSkips(stage=1).apply(small).model),
         "shortened": Seed(ShortenSkips(keep="each").apply(small).model),
         "halved": Seed(HalfWeights(above=8).apply(small).model),
+        "integers": Seed(_integers(small)),
         "perceptron": Seed(_perceptron()),
         "computed": Seed(_computed()),
         "quantised": Seed(_quantised()),
@@ -62,6 +63,13 @@ def _parsed(text: str, **weights: tuple[int, ...]) -> onnx.ModelProto:
         value = rng.normal(scale=0.3, size=shape).astype(np.float32)
         model.graph.initializer.append(numpy_helper.from_array(value, name))
     return model
+
+
+def _integers(floats: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights stored as integers in front of QONNX quantisers."""
+    rewriter = Quantize(weights=2, acts=2)
+    ranges = {name: (-3.0 if signed else 0.0, 3.0) for name, (_, signed) in rewriter.points(floats).items()}
+    return IntegerWeights(above=8).apply(rewriter.calibrated(ranges).apply(floats).model).model
 
 
 def _perceptron() -> onnx.ModelProto:

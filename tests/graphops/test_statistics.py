@@ -137,6 +137,8 @@ def test_weights_that_are_cast_reshaped_or_quantised_count() -> None:
 def test_an_unknown_shape_is_said() -> None:
     with pytest.raises(ModelError, match=r"The shape of 'y' at Conv that makes 'y' cannot be inferred"):
         macs(model(CONV, x=["N", 3, "H", "W"], w=floats(4, 3, 3, 3), b=floats(4)))
+    with pytest.raises(ModelError, match=r"The shape of 'x' at Gemm that makes 'y' cannot be inferred"):
+        macs(model(node("Gemm", "x w"), x=[], w=floats(2, 2)))
 
 
 def test_functions_are_looked_into() -> None:
