@@ -182,9 +182,9 @@ class Layer(ABC):
 
     # -- RTL -------------------------------------------------------------------------------------------------
 
-    @abstractmethod
     def rtl(self) -> Instance:
         """The module that is this layer in hardware."""
+        raise NotImplementedError(f"{self.op} is in no RTL of ours")
 
 
 @dataclass(frozen=True)

