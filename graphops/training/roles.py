@@ -16,7 +16,6 @@ from fnmatch import fnmatchcase
 import onnx
 from onnx import TensorProto
 
-from graphops.quantisers import is_quantiser
 from graphops.training.quantisers import learned_scales
 
 # Operators with weights, and the places of their trained inputs.
@@ -93,13 +92,9 @@ def roles(model: onnx.ModelProto, gates: Sequence[str] = (), freeze: Sequence[st
 
 
 def weights(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
-    """Each operator with weights and the tensor at each of its weight places, running statistics included.
-
-    Where the tensor is a quantiser's, it is what that quantises.
-    """
-    quantised = {n.output[0]: n.input[0] for n in model.graph.node if is_quantiser(n)}
+    """Each operator with weights and the tensor at each of its weight places, running statistics included."""
     return [
-        (node, quantised.get(node.input[place], node.input[place]))
+        (node, node.input[place])
         for node in model.graph.node
         for place in PLACES.get(node.op_type, ()) + STATISTICS.get(node.op_type, ())
         if place < len(node.input) and node.input[place]

@@ -50,12 +50,15 @@ def trainable_source(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProt
 
 
 def _computed_weights(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
-    """Weights that are computed from constants alone."""
+    """Weights that are computed from constants alone; where they are quantised on the way, what the quantiser reads."""
     varying = {i.name for i in model.graph.input} - {i.name for i in model.graph.initializer}
     constant: set[str] = set()
+    rounded: set[str] = set()
     for node in model.graph.node:
         if any(i in varying for i in [*node.input, *mend.captured(node)]):
             varying.update(node.output)
+        elif is_quantiser(node) or not rounded.isdisjoint(node.input):
+            rounded.update(node.output)
         else:
             constant.update(node.output)
     return [(node, tensor) for node, tensor in weights(model) if tensor in constant]

@@ -281,6 +281,35 @@ def test_a_weight_that_the_graph_computes_from_integers_becomes_one_and_the_bias
     assert [n.op_type for n in prepared.source.graph.node] == [n.op_type for n in whole.graph.node]
 
 
+def test_constant_nodes_and_weights_that_are_turned_after_their_quantiser() -> None:
+    """As Brevitas writes them."""
+    body = f"""
+    c = Conv <pads = [1,1,1,1]> (x, conv_w)
+    p = GlobalAveragePool(c)
+    f = Flatten(p)
+    s = Constant <value = float {{0.15}}> ()
+    bits = Constant <value = float {{3}}> ()
+    zero = Constant <value = float {{0}}> ()
+    q = {Q} <signed = 1, narrow = 1> (fc_w, s, zero, bits)
+    turned = Transpose <perm = [1, 0]> (q)
+    y = MatMul(f, turned)
+    """
+    model, x = net(body, {"conv_w": he(4, 1, 3, 3), "fc_w": he(10, 4)}, domains=DOMAINS), images()
+    prepared = prepare(model)
+    assert set(prepared.roles.trained) == {"conv_w", "fc_w", "s"}
+    assert value(prepared.with_values({"s": number(0.25)}), "s") == 0.25
+    found, _ = gradients(model, x)
+    own = Formula(model, x)
+    own.v["s"] = np.array(np.float32(0.15), np.float64)
+    f = own.conv(x.astype(np.float64), own.v["conv_w"]).mean(axis=(2, 3))
+    y = f @ own.quant(own.v["fc_w"], own.v["s"], -3, 3).T
+    odds = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
+    gradient = ((odds - np.eye(10)[np.arange(8)]) / 8).T @ f
+    own.back("fc", gradient, "fc_w", "s", -3, 3)
+    for name in ("fc_w", "s"):
+        np.testing.assert_allclose(found[name], own.found[name], rtol=1e-4, atol=1e-6)
+
+
 def test_the_grid_of_a_bias_is_not_learned_where_it_was_folded_to_a_constant() -> None:
     folded = FoldConstants().apply(quantised()).model
     assert "Mul" not in {n.op_type for n in folded.graph.node}
