@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from hls_backend.cpp import Memory
 from hls_backend.datatypes import IntegerType
 from hls_backend.instance import Instance
 from hls_backend.resources import Resources
@@ -179,6 +180,21 @@ class Layer(ABC):
             backend="fpgadataflow",
             **self.finn_attributes(flavour),
         )
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_memories(self) -> list[Memory]:
+        """The constants that the layer's template needs, at this folding."""
+        return []
+
+    @abstractmethod
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        """The call of the layer's template in C++; ``reps`` is the number of images.
+
+        Args:
+            inputs, outputs: the names of its streams, by its ports.
+            memories: the names of its constants, as `hls_memories` has them.
+        """
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from graphops.cli.compare import compare
+from graphops.cli.csim import csim
 from graphops.cli.demo import demo
 from graphops.cli.diff import diff
 from graphops.cli.doctor import doctor
@@ -69,6 +70,7 @@ for _verb in (
     export_hls,
     export_rtl,
     execute,
+    csim,
     simulate,
     synth,
     compare,

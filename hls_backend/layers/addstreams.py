@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hls_backend.cpp import call, number
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
 from hls_backend.datatypes import IntegerType, least
 from hls_backend.instance import Instance, is_signed
@@ -90,6 +92,13 @@ class AddStreams(Layer):
             "PE": self.folding.pe,
             "inFIFODepths": [2, 2],
         }
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        types = (*map(number, self.types), number(self.output_type))
+        template = (self.folding.pe, *types, self.outputs[0].transfers)
+        return call("AddStreams_Batch", template, *inputs, *outputs, "reps")
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from hls_backend.cpp import Memory, call, number, sliced
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType, least
 from hls_backend.instance import Instance, is_signed, signed_bits, words
@@ -105,6 +107,24 @@ class ChannelwiseOp(Layer):
 
     def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"parameters": (self.parameters.astype(np.float32), self.parameter_type)}
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_memories(self) -> list[Memory]:
+        """Constants by PE and channel fold."""
+        pe, folds = self.folding.pe, self.channels // self.folding.pe
+        words = self.parameters.reshape(folds, pe).T.astype(object)
+        x, parameter, result = map(number, (self.input_type, self.parameter_type, self.output_type))
+        function = f"comp::{self.function}<{parameter}, {x}, {result}>"
+        name = f"ChannelWiseOperation<{folds}, {pe}, {x}, {parameter}, {result}, {function}>"
+        return [Memory("parameters", name, "parameters", words, int(self.parameter_type.bitwidth()), (1,))]
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        template = (
+            self.pixels[0] * self.pixels[1], self.channels, self.folding.pe,
+            sliced(self.input_type), sliced(self.output_type),
+        )  # fmt: skip
+        return call("Thresholding_Batch", template, *inputs, *outputs, *memories, "reps")
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

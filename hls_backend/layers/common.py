@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hls_backend.cpp import Memory, number, pack
 from hls_backend.dataflow import Folding
-from hls_backend.datatypes import IntegerType
+from hls_backend.datatypes import BIPOLAR, IntegerType
 
 
 def divisors(n: int) -> list[int]:
@@ -39,3 +40,24 @@ def exact_float(bound: int) -> np.dtype:
     if bound >= 2**53:
         raise ValueError(f"sums up to {bound} are beyond exact arithmetic")
     return np.dtype(np.float32 if bound < 2**24 else np.float64)
+
+
+def weight_memory(tiles: np.ndarray, type: IntegerType) -> Memory:
+    """finn-hlslib's memory of weights.
+
+    Args:
+        tiles: int [PE, tiles, SIMD].
+        type: of the weights; of one bit, a set bit is +1 and a cleared one -1.
+    """
+    pe, count, simd = tiles.shape
+    bits = int(type.bitwidth())
+    if type == BIPOLAR:
+        name, tiles = f"BinaryWeights<{simd}, {pe}, {count}>", (tiles > 0).astype(np.int64)
+    else:
+        name = f"FixedPointWeights<{simd}, {number(type)}, {pe}, {count}>"
+    return Memory("weights", name, "m_weights", pack(tiles, bits), simd * bits, (1,))
+
+
+def weight_reader(type: IntegerType) -> str:
+    """How finn-hlslib reads a word of weights."""
+    return "Recast<Binary>" if type == BIPOLAR else "Identity"

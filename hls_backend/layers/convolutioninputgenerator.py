@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from hls_backend.cpp import call
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType
 from hls_backend.instance import Instance
@@ -114,6 +116,59 @@ class ConvolutionInputGenerator(Layer):
             "depthwise": int(self.depthwise),
             "is1D": int(1 in self.image),
         }
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        """The form of finn-hlslib's that is right for the geometry, else our own (see `_hls_form`)."""
+        (rows, columns), (out_rows, out_columns) = self.image, self.windows
+        (k_rows, k_columns), (s_rows, s_columns) = self.kernel, self.stride
+        bits, simd, form = int(self.type.bitwidth()), self.folding.simd, self._hls_form()
+        streams = (*inputs, *outputs, "reps")
+        memory = "ap_resource_dflt()"
+        if form == "2D_kernel1":
+            template: tuple[object, ...] = (self.channels, bits, rows, simd, s_rows)
+            return call("ConvolutionInputGenerator_2D_kernel1", template, *streams)
+        if form == "any":
+            template = (
+                k_rows,
+                k_columns,
+                self.channels,
+                bits,
+                rows,
+                columns,
+                out_rows,
+                out_columns,
+                simd,
+                *self.stride,
+            )
+            return call("SlidingWindow_Batch", (*template, self.depthwise), *streams, memory)
+        name = "_".join(p for p in ("ConvolutionInputGenerator", form, "dws" if self.depthwise else "") if p)
+        if form == "NonSquare":
+            template = (k_columns, k_rows, self.channels, bits, columns, rows, out_columns, out_rows, simd)
+            return call(name, (*template, s_columns, s_rows), *streams, memory)
+        template = (k_rows, self.channels, bits, rows, out_rows, simd, s_rows)
+        return call(name, template, *streams, memory)
+
+    def _hls_form(self) -> str:
+        """What comes after the template's name, or "any" where none of finn-hlslib's forms is right.
+
+        By running all of its forms (commit cc8db47) on 1566 geometries: that for kernels which are multiples of the
+        stride never reads the rows that the stride leaves over; those with a block of rows a stride lose words where a
+        row is so short that ``out_rows >= stride * columns * folds``; strides in NonSquare address the wrong column;
+        `_kernel_stride` is wrong where the stride is larger than the kernel.
+        """
+        (rows, columns), (kernel, _), (stride, _) = self.image, self.kernel, self.stride
+        folds = self.channels // self.folding.simd
+        is_long = self.windows[0] < stride * columns * folds
+        is_square = rows == columns and len(set(self.kernel)) == len(set(self.stride)) == 1
+        if not is_square:
+            return "NonSquare" if self.stride == (1, 1) and is_long else "any"
+        if kernel == 1 and stride > 1:
+            return "2D_kernel1"
+        if kernel % stride == 0:
+            return "" if rows % stride == 0 and is_long else "any"
+        return "kernel_stride" if kernel > stride else "any"
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hls_backend.cpp import call
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
 from hls_backend.datatypes import IntegerType
 from hls_backend.instance import Instance
@@ -67,6 +69,14 @@ class DuplicateStreams(Layer):
             "numInputVectors": [1, rows, columns],
             "outFIFODepths": [2] * self.copies,
         }
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        port = self.inputs[0]
+        if self.copies == 2:
+            return call("DuplicateStreams_Batch", (port.width, port.transfers), *inputs, *outputs, "reps")
+        return call("DuplicateToAll_Batch", (port.width, port.transfers), *inputs, "reps", *outputs)
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

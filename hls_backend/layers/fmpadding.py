@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hls_backend.cpp import call, number
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType
 from hls_backend.instance import Instance
@@ -78,6 +80,17 @@ class FMPadding(Layer):
             "inputDataType": self.type.name,
             "numInputVectors": 1,
         }
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        top, left, bottom, right = self.pads
+        rows, columns, _ = self.outputs[0].shape
+        rest = (self.channels, self.folding.simd, number(self.type))
+        streams = (*inputs, *outputs, "reps")
+        if rows == columns and (top, bottom) == (left, right):
+            return call("FMPadding_Batch", (self.image[0], rows, top, bottom, *rest), *streams)
+        return call("FMPadding_nonsquare_Batch", (columns, rows, left, right, top, bottom, *rest), *streams)
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hls_backend.cpp import call, number
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
 from hls_backend.datatypes import IntegerType, least
 from hls_backend.instance import Instance, is_signed
@@ -72,6 +74,16 @@ class GlobalAccPool(Layer):
             "inputDataType": self.type.name,
             "numInputVectors": [1, rows, columns],
         }
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        """finn-hlslib's sums square images; for others there is one of ours."""
+        rows, columns, channels = self.shape
+        rest = (channels, number(self.type), self.folding.pe, number(self.output_type))
+        if rows == columns:
+            return call("AccPool_Batch", (rows, *rest), *inputs, *outputs, "reps")
+        return call("SumPixels_Batch", (rows * columns, *rest), *inputs, *outputs, "reps")
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

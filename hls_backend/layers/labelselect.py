@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hls_backend.cpp import call, number
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType, least, named
 from hls_backend.instance import Instance, is_signed
@@ -71,6 +73,12 @@ class LabelSelect(Layer):
             "outputDataType": self.output_type.name,
             "numInputVectors": [1, 1, 1],
         }
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        template = (self.labels, self.folding.pe, 1, number(self.type), number(self.output_type))
+        return call("LabelSelect_Batch", template, *inputs, *outputs, "reps")
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hls_backend.cpp import Memory, call, number, sliced
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Style
 from hls_backend.datatypes import IntegerType
 from hls_backend.instance import Instance, product_parameters, words
-from hls_backend.layers.common import divisors, exact_float, storage
+from hls_backend.layers.common import divisors, exact_float, storage, weight_memory, weight_reader
 from hls_backend.resources import Resources, adder_tree, counter, in_block, product, rom
 
 
@@ -114,6 +116,24 @@ class MVAU(Layer):
 
     def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"weights": (self.weights.T.astype(np.float32), self.weight_type)}
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_memories(self) -> list[Memory]:
+        """PE and SIMD of `weights` that are needed at once: [PE, row fold * column folds + column fold]."""
+        pe, simd = self.folding.pe, self.folding.simd
+        tiles = self.weights.reshape(self.mh // pe, pe, self.mw // simd, simd).transpose(1, 0, 2, 3)
+        return [weight_memory(tiles.reshape(pe, -1, simd), self.weight_type)]
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        template = (
+            self.mw, self.mh, self.folding.simd, self.folding.pe, 1,
+            sliced(self.input_type), sliced(self.output_type), weight_reader(self.weight_type),
+        )  # fmt: skip
+        activation = f"PassThroughActivation<{number(self.output_type)}>()"
+        vectors = f"reps * {self.pixels[0] * self.pixels[1]}"
+        arguments = (*inputs, *outputs, *memories, activation, vectors, "ap_resource_dflt()")
+        return call("Matrix_Vector_Activate_Batch", template, *arguments)
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hls_backend.cpp import call, number, sliced
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType
 from hls_backend.instance import Instance, is_signed
@@ -74,6 +76,14 @@ class Pool(Layer):
             "OutputDataType": self.type.name,
             "BatchSize": 1,
         }
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        size = self.kernel[0] * self.kernel[1]
+        template = (self.channels, self.folding.pe, size, sliced(self.type), sliced(self.type))
+        function = f"MaxPoolFunction<{number(self.type)}, {size}>()"
+        return call("Pool_batch", template, *inputs, *outputs, function, f"reps * {self.pixels[0] * self.pixels[1]}")
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hls_backend.cpp import call
 from hls_backend.dataflow import Flavour, Folding, Layer, Port, Shape
 from hls_backend.datatypes import IntegerType
 from hls_backend.instance import Instance
@@ -74,6 +76,13 @@ class StreamingDataWidthConverter(Layer):
             "outWidth": self.outputs[0].width,
             "dataType": self.type.name,
         }
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        come, go = self.inputs[0], self.outputs[0]
+        template = (come.width, go.width, come.transfers)
+        return call("StreamingDataWidthConverter_Batch", template, *inputs, *outputs, "reps")
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -68,6 +69,12 @@ class StreamingFIFO(Layer):
             "normal_shape": [1, *self.shape],
             "dataType": self.type.name,
         }
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        """No call: the streams on both sides are one, and this is its depth."""
+        return ""
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from hls_backend.cpp import Memory, call, number, sliced
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType, least
 from hls_backend.instance import Instance, is_signed, pack, signed_bits, words
@@ -165,6 +167,23 @@ class Thresholding(Layer):
 
     def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"thresholds": (self.thresholds.astype(np.float32), self.threshold_type)}
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_memories(self) -> list[Memory]:
+        """Thresholds by PE and channel fold."""
+        pe, folds, compared = self.folding.pe, self.channels // self.folding.pe, number(self.threshold_type)
+        words = self.thresholds.reshape(folds, pe, self.steps).transpose(1, 0, 2).astype(object)
+        template = (folds, pe, self.steps, compared, number(self.output_type), self.base)
+        name = f"ThresholdsActivation<{', '.join(map(str, template))}, comp::less_equal<{compared}, {compared}>>"
+        return [Memory("thresholds", name, "m_thresholds", words, int(self.threshold_type.bitwidth()), (1, 3))]
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        template = (
+            self.pixels[0] * self.pixels[1], self.channels, self.folding.pe,
+            sliced(self.input_type), sliced(self.output_type),
+        )  # fmt: skip
+        return call("Thresholding_Batch", template, *inputs, *outputs, *memories, "reps")
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

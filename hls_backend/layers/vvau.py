@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hls_backend.cpp import Memory, call, number, sliced
 from hls_backend.dataflow import Flavour, Folding, Layer, Port
 from hls_backend.datatypes import IntegerType
 from hls_backend.instance import Instance, product_parameters, words
-from hls_backend.layers.common import divisors, exact_float, storage
+from hls_backend.layers.common import divisors, exact_float, storage, weight_memory, weight_reader
 from hls_backend.resources import Resources, adder_tree, counter, in_block, product, rom
 
 
@@ -100,6 +102,26 @@ class VVAU(Layer):
 
     def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"weights": (self.weights[:, None].astype(np.float32), self.weight_type)}
+
+    # -- finn-hlslib -----------------------------------------------------------------------------------------
+
+    def hls_memories(self) -> list[Memory]:
+        """PE channels and SIMD kernel positions that are needed at once: [PE, channel fold * steps + step]."""
+        pe, simd = self.folding.pe, self.folding.simd
+        tiles = self.weights.reshape(self.channels // pe, pe, self.kernel_size // simd, simd).transpose(1, 0, 2, 3)
+        return [weight_memory(tiles.reshape(pe, -1, simd), self.weight_type)]
+
+    def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
+        """finn-hlslib's unit works on one kernel position a cycle; for more there is one of ours."""
+        pe, simd = self.folding.pe, self.folding.simd
+        types = (sliced(self.input_type), sliced(self.output_type), weight_reader(self.weight_type))
+        activation = f"PassThroughActivation<{number(self.output_type)}>()"
+        vectors = f"reps * {self.pixels[0] * self.pixels[1]}"
+        arguments = (*inputs, *outputs, *memories, activation, vectors, "ap_resource_dflt()")
+        if simd > 1:
+            return call("Depthwise_Parallel_Batch", (self.channels, self.kernel_size, simd, pe, *types), *arguments)
+        template = (self.channels, self.kernel_size, 1, pe, 1, *types)
+        return call("Vector_Vector_Activate_Batch", template, *arguments)
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,131 @@
+"""`graphops csim`: a build's C++, compiled and run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from graphops.bench import Bench
+from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_report, emit
+from graphops.modelfile import load_model
+from passes.errors import UserError
+
+if TYPE_CHECKING:
+    from hls_backend.design import Design, Vectors
+
+BuildFolder = Annotated[
+    Path, typer.Argument(metavar="BUILD", help="A folder that export-hls made.", show_default=False)
+]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="Images to run; default: the build's own test data.")
+]
+Count = Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many images.")]
+HlsLib = Annotated[
+    Path | None,
+    typer.Option("--hlslib", metavar="FOLDER", help="Compile on this finn-hlslib; default: templates of our own."),
+]
+ApInt = Annotated[
+    Path | None,
+    typer.Option(
+        "--ap-int", metavar="FOLDER", help="Where ap_int.h is; default: Vitis HLS's, hls4ml's, or downloaded."
+    ),
+]
+Bounded = Annotated[
+    bool, typer.Option("--bounded", help="Each layer in a thread, on streams as deep as in hardware: must not hang.")
+]
+Depths = Annotated[
+    list[str] | None,
+    typer.Option("--depth", metavar="STREAM=N", help="Another depth of a stream, for --bounded; may be repeated."),
+]
+
+
+def csim(
+    build: BuildFolder,
+    data: Data = None,
+    count: Count = None,
+    hlslib: HlsLib = None,
+    bounded: Bounded = False,
+    depth: Depths = None,
+    ap_int: ApInt = None,
+    data_dir: DataDir = None,
+    normalisation: Normalisation = None,
+    json: Json = False,
+    report: Report = None,
+    force: Force = False,
+) -> None:
+    """Compile a build's C++ with g++, run it, and compare every output with the integers expected."""
+    from hls_backend.build import load
+    from hls_backend.hls import simulate
+    from hls_backend.hls.headers import ap_int as headers
+
+    check_report(report, force)
+    depths = _depths(depth or [], bounded)
+    design = load(build)
+    with ScreenWatch("test data") as watch:
+        vectors = None if data is None else _vectors(design, build, data, data_dir, count, normalisation)
+        found = simulate(
+            build / "hls",
+            headers(ap_int),
+            vectors=vectors,
+            count=count,
+            hlslib=hlslib,
+            bounded=bounded,
+            depths=depths,
+            progress=watch.restart,
+        )
+    if found.waiting:
+        raise UserError(
+            f"The dataflow hangs, waiting in {'; '.join(map(str, found.waiting))}: a stream that is full there must be "
+            "deeper, on the shorter of two paths that meet."
+        )
+    images, total = len(found.outputs), found.outputs.size
+    payload = {
+        "build": str(build),
+        "data": data,
+        "library": "graphops" if hlslib is None else str(hlslib),
+        "bounded": bounded,
+        "images": images,
+        "outputs": total,
+        "different": found.different,
+    }
+
+    def show(screen: Console) -> None:
+        library = "our templates" if hlslib is None else f"finn-hlslib in {hlslib}"
+        streams = ", on bounded streams" if bounded else ""
+        screen.print(
+            f"{total - found.different:,} of {total:,} outputs of {images:,} images as expected; "
+            f"C++ on {library}{streams}.",
+            soft_wrap=True,
+        )
+
+    emit(payload, show, json, report)
+    if found.different:
+        raise typer.Exit(1)
+
+
+def _depths(given: list[str], bounded: bool) -> dict[str, int]:
+    found = {}
+    for text in given:
+        stream, _, depth = text.rpartition("=")
+        if not stream or not depth.isdecimal() or int(depth) < 1:
+            raise UserError(f"--depth {text!r} is no stream and depth; write STREAM=N with N of at least 1.")
+        found[stream] = int(depth)
+    if found and not bounded:
+        raise UserError("--depth is for bounded streams; pass --bounded as well.")
+    return found
+
+
+def _vectors(
+    design: Design, build: Path, data: str, data_dir: Path | None, count: int | None, normalisation: str | None
+) -> Vectors:
+    from graphops.data.feed import Feed
+    from hls_backend.build import MODEL
+    from hls_backend.vectors import from_images
+
+    dataset = Bench(data_dir=data_dir).data(data)
+    images = dataset.test.first(count).images
+    values = Feed(load_model(build / MODEL), dataset, normalisation)(images)
+    return from_images(design.dataflow, values, f"the first {len(images)} test images of {dataset.name}")
