@@ -187,14 +187,17 @@ class Layer(ABC):
         """The constants that the layer's template needs, at this folding."""
         return []
 
-    @abstractmethod
     def hls_call(self, inputs: Sequence[str], outputs: Sequence[str], memories: Sequence[str]) -> str:
         """The call of the layer's template in C++; ``reps`` is the number of images.
 
         Args:
             inputs, outputs: the names of its streams, by its ports.
             memories: the names of its constants, as `hls_memories` has them.
+
+        Raises:
+            NotImplementedError: for a layer that another backend alone has.
         """
+        raise NotImplementedError(f"there is no template for {self.op}")
 
     # -- RTL -------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
-import tkinter
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,15 +110,25 @@ COMMANDS = "open_project set_top add_files open_solution set_part create_clock c
 
 
 def run_tcl(script: Path, **environment: str) -> list[list[str]]:
-    """The commands that Vitis HLS would get, by an interpreter in which each of its commands notes its arguments."""
-    tcl = tkinter.Tcl()
-    tcl.eval("set calls {}; rename exit {}; proc exit {} {}")
-    for command in [*COMMANDS.split(), "export_design"]:
-        tcl.eval(f"proc {command} {{args}} {{ lappend ::calls [linsert $args 0 {command}] }}")
-    for name, value in environment.items():
-        tcl.setvar(f"env({name})", value)
-    tcl.call("source", str(script))
-    return [list(map(str, tcl.splitlist(call))) for call in tcl.splitlist(tcl.getvar("calls"))]
+    """The commands that Vitis HLS would get: tclsh runs the script, and each of them notes its arguments."""
+    tclsh = shutil.which("tclsh")
+    if tclsh is None:
+        pytest.skip("there is no tclsh")
+    stubs = "".join(
+        f"proc {command} {{args}} {{ puts [join [linsert $args 0 {command}] \\x1f] }}\n"
+        for command in [*COMMANDS.split(), "export_design"]
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in ("STEPS", "HLSLIB")}
+    done = subprocess.run(
+        [tclsh],
+        input=f"{stubs}source {{{script}}}\n",
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode or done.stderr:
+        raise ValueError(done.stderr)
+    return [line.split("\x1f") for line in done.stdout.splitlines()]
 
 
 def test_the_tcl_takes_every_step(folder: Path) -> None:
@@ -155,7 +166,7 @@ def test_the_tcl_takes_chosen_steps_on_another_library(folder: Path, tmp_path: P
     assert [call[0] for call in calls][-1] == "csynth_design"
     assert all(call[0] not in ("csim_design", "cosim_design", "export_design") for call in calls)
     assert any(f"-I{tmp_path / 'finn-hlslib'}" in word for call in calls for word in call)
-    with pytest.raises(tkinter.TclError, match="no step 'synth'"):
+    with pytest.raises(ValueError, match="no step 'synth'"):
         run_tcl(folder / "run_hls.tcl", STEPS="synth")
 
 
