@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from hls_backend.hls import headers
 from passes.errors import UserError
@@ -22,7 +23,10 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = net.quant("x", 0.25, 2)
     y = net.quant(net.node("Relu", net.conv(x, 1, 2, bits=1)), 0.5, 2)
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
-    onnx.save(net.model(net.dense(net.node("Flatten", y), 8, 3, bits=2)), path)
+    model = net.model(net.dense(net.node("Flatten", y), 8, 3, bits=2))
+    (output,) = model.graph.output
+    output.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, ["N", 3]))
+    onnx.save(model, path)
     return path
 
 
