@@ -9,6 +9,6 @@ simulation/  what stands in for Vitis HLS's own headers where a plain compiler i
 """
 
 from hls_backend.hls.folder import emit
-from hls_backend.hls.simulate import Simulated, simulate
+from hls_backend.hls.simulate import Program, Simulated, compiled, simulate
 
-__all__ = ["Simulated", "emit", "simulate"]
+__all__ = ["Program", "Simulated", "compiled", "emit", "simulate"]

@@ -59,6 +59,56 @@ class Simulated:
     waiting: tuple[Waiting, ...] = ()
 
 
+@dataclass(frozen=True)
+class Program:
+    """A compiled top with its test bench.
+
+    Attributes:
+        path: of the program.
+        folder: that it was compiled from, as `emit` wrote it.
+    """
+
+    path: Path
+    folder: Path
+
+    def run(
+        self, vectors: Vectors | None = None, count: int | None = None, depths: Mapping[str, int] | None = None
+    ) -> Simulated:
+        """Run it.
+
+        Args:
+            vectors: what to run; default: those in the folder.
+            count: only the first so many images.
+            depths: other depths of streams, by their names in C++; for a program on bounded streams.
+
+        Raises:
+            UserError: when there is no such stream, or the program fails.
+        """
+        with tempfile.TemporaryDirectory(prefix="graphops-csim-") as temporary:
+            data = _data(self.folder, Path(temporary), vectors, depths or {})
+            return _run(self.path, data, Path(temporary) / "found.txt", count)
+
+
+def compiled(folder: Path, ap_int: Path, into: Path, *, hlslib: Path | None = None, bounded: bool = False) -> Program:
+    """Compile the top in ``folder`` and its test bench.
+
+    Args:
+        folder: as `emit` wrote it; nothing in it is changed.
+        ap_int: the folder of ap_int.h.
+        into: the folder for the program.
+        hlslib: a folder of finn-hlslib, to be used in place of our templates.
+        bounded: each layer in a thread, on streams as deep as in hardware.
+
+    Raises:
+        UserError: when there is no compiler, no finn-hlslib in ``hlslib``, or the C++ does not compile.
+    """
+    if not (folder / "top.cpp").is_file():
+        raise UserError(f"There is no C++ in {str(folder)!r}; make it with `graphops export-hls`.")
+    if hlslib is not None and not (hlslib / _LIBRARY).is_file():
+        raise UserError(f"There is no {_LIBRARY} in {str(hlslib)!r}; name a folder of finn-hlslib with --hlslib.")
+    return Program(_compile(folder, into / "csim.run", ap_int, hlslib, bounded), folder)
+
+
 def simulate(
     folder: Path,
     ap_int: Path,
@@ -70,32 +120,12 @@ def simulate(
     depths: Mapping[str, int] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Simulated:
-    """Compile the top in ``folder`` and run it.
-
-    Args:
-        folder: as `emit` wrote it; nothing in it is changed.
-        ap_int: the folder of ap_int.h.
-        vectors: to run; default: those in the folder.
-        count: only the first so many images.
-        hlslib: a folder of finn-hlslib, to be used in place of our templates.
-        bounded: each layer in a thread, on streams as deep as in hardware.
-        depths: other depths of streams, by their names in C++; for ``bounded``.
-        progress: is told what is being done.
-
-    Raises:
-        UserError: when there is no compiler, no finn-hlslib in ``hlslib``, no such stream, or the C++ does not compile.
-    """
-    if not (folder / "top.cpp").is_file():
-        raise UserError(f"There is no C++ in {str(folder)!r}; make it with `graphops export-hls`.")
-    if hlslib is not None and not (hlslib / _LIBRARY).is_file():
-        raise UserError(f"There is no {_LIBRARY} in {str(hlslib)!r}; name a folder of finn-hlslib with --hlslib.")
+    """Compile the top in ``folder`` and run it once: see `compiled` and `Program.run`; ``progress`` is told which."""
     with tempfile.TemporaryDirectory(prefix="graphops-csim-") as temporary:
-        work = Path(temporary)
-        data = _data(folder, work, vectors, depths or {})
         progress("compiling")
-        program = _compile(folder, work / "csim.run", ap_int, hlslib, bounded)
+        program = compiled(folder, ap_int, Path(temporary), hlslib=hlslib, bounded=bounded)
         progress("running")
-        return _run(program, data, work / "found.txt", count)
+        return program.run(vectors, count, depths)
 
 
 def _data(folder: Path, work: Path, vectors: Vectors | None, depths: Mapping[str, int]) -> Path:

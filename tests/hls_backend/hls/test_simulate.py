@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hls_backend.design import Design
-from hls_backend.hls import Simulated, emit, headers, simulate
+from hls_backend.hls import Program, Simulated, compiled, emit, headers, simulate
 from passes.errors import UserError
 from tests.hls_backend.hls.conftest import Designer
 
 
-def emitted(design: Design, folder: Path) -> Path:
-    folder.mkdir()
+@dataclass
+class Block:
+    """A residual block, emitted and compiled.
+
+    Attributes:
+        design: of the block.
+        folder: of its C++.
+        plain, bounded: its programs; the latter of the block with a skip alone.
+    """
+
+    design: Design
+    folder: Path
+    plain: Program
+    bounded: Program | None
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["skip", "no skip"])
+def block(
+    request: pytest.FixtureRequest,
+    the_block: Designer,
+    ap_int: Path,
+    hlslib: Path | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Block:
+    design, folder = the_block(request.param), tmp_path_factory.mktemp("hls")
     emit(design, folder)
-    return folder
+    plain = compiled(folder, ap_int, tmp_path_factory.mktemp("plain"), hlslib=hlslib)
+    bounded = None
+    if request.param:
+        bounded = compiled(folder, ap_int, tmp_path_factory.mktemp("bounded"), hlslib=hlslib, bounded=True)
+    return Block(design, folder, plain, bounded)
 
 
 def equal(found: Simulated, design: Design) -> bool:
@@ -25,49 +52,46 @@ def equal(found: Simulated, design: Design) -> bool:
     return found.different == 0 and np.array_equal(found.outputs, expected.reshape(len(expected), -1))
 
 
-@pytest.mark.parametrize("skip", [True, False])
-def test_a_residual_block_to_the_bit(
-    skip: bool, the_block: Designer, tmp_path: Path, ap_int: Path, hlslib: Path | None
-) -> None:
-    design = the_block(skip)
-    assert equal(simulate(emitted(design, tmp_path / "hls"), ap_int, hlslib=hlslib), design)
+def test_a_residual_block_to_the_bit(block: Block) -> None:
+    assert equal(block.plain.run(), block.design)
 
 
-def test_bounded_streams_are_deep_enough_and_none_too_deep(
-    the_block: Designer, tmp_path: Path, ap_int: Path, hlslib: Path | None
-) -> None:
-    design = the_block(True)
-    folder = emitted(design, tmp_path / "hls")
-    depths = dict(line.split() for line in (folder / "data" / "depths.txt").read_text().splitlines())
-    ((skip, depth),) = [(name, int(depth)) for name, depth in depths.items() if int(depth) > 2]
-    assert equal(simulate(folder, ap_int, hlslib=hlslib, bounded=True), design)
-    found = simulate(folder, ap_int, hlslib=hlslib, bounded=True, depths={skip: depth // 2})
-    full = {w.stream for w in found.waiting if not w.reads}
-    assert skip in full, "the fork waits for room in the skip's stream"
-    assert any(w.reads and "add" in w.layer for w in found.waiting), "the join waits for the main path"
-    assert f"room in {skip} ({depth // 2} of {depth // 2})" in "; ".join(map(str, found.waiting))
-
-
-def test_a_wrong_output_is_counted(the_block: Designer, tmp_path: Path, ap_int: Path) -> None:
-    design = the_block(False)
-    expected = design.vectors.outputs.copy()
+def test_a_wrong_output_is_counted(block: Block) -> None:
+    expected = block.design.vectors.outputs.copy()
     expected[2, 1, 3, 0] ^= 1
     expected[3, 0, 0, 0] ^= 1
-    wrong = replace(design.vectors, outputs=expected)
-    folder = emitted(design, tmp_path / "hls")
-    assert simulate(folder, ap_int, vectors=wrong, count=3).different == 1
+    found = block.plain.run(replace(block.design.vectors, outputs=expected), count=3)
+    assert (found.different, len(found.outputs)) == (1, 3)
+
+
+def test_bounded_streams_are_deep_enough_and_a_shallower_skip_hangs(block: Block) -> None:
+    if block.bounded is None:
+        assert all(line.endswith(" 2") for line in depths(block.folder)), "nothing waits for anything"
+        return
+    assert equal(block.bounded.run(), block.design)
+    ((skip, depth),) = [line.split() for line in depths(block.folder) if not line.endswith(" 2")]
+    half = int(depth) // 2
+    found = block.bounded.run(depths={skip: half})
+    assert f"room in {skip} ({half} of {half})" in "; ".join(map(str, found.waiting)), "the fork waits"
+    assert any(w.reads and "add" in w.layer for w in found.waiting), "the join waits for the main path"
+    with pytest.raises(UserError, match="no stream 'nothing'"):
+        block.bounded.run(depths={"nothing": 3})
+
+
+def depths(folder: Path) -> list[str]:
+    return (folder / "data" / "depths.txt").read_text().splitlines()
 
 
 def test_what_is_missing_is_named(
     the_block: Designer, tmp_path: Path, ap_int: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = emitted(the_block(False), tmp_path / "hls")
+    folder = tmp_path / "hls"
+    folder.mkdir()
+    emit(the_block(False), folder)
     with pytest.raises(UserError, match=r"no C\+\+ in .*export-hls"):
         simulate(tmp_path, ap_int)
     with pytest.raises(UserError, match=r"no bnn-library.h in .*--hlslib"):
         simulate(folder, ap_int, hlslib=tmp_path)
-    with pytest.raises(UserError, match="no stream 'nothing'"):
-        simulate(folder, ap_int, bounded=True, depths={"nothing": 3})
     with pytest.raises(UserError, match=r"no ap_int.h in .*--ap-int"):
         headers.ap_int(tmp_path)
     with pytest.raises(UserError, match=r"does not compile on the templates in library/: .*ap_common.h"):
