@@ -13,7 +13,8 @@ from passes.errors import ModelError
 from passes.flow import Flow
 from passes.graph import DEFAULT_DOMAINS, QUANTISERS, Editor, Node, label
 from passes.inline import InlineFunctions
-from passes.skips import find_skips, is_join
+from passes.joins import addends, is_join
+from passes.skips import find_skips
 
 _TRAINED = {
     "Conv": (1, 2),
@@ -159,7 +160,7 @@ def joins_left(model: onnx.ModelProto) -> int:
     editor = Editor(InlineFunctions().apply(model).model)
     nodes = editor.nodes
     flow = Flow(editor, nodes)
-    return sum(is_join(node) and all(flow.carries(tensor) for tensor in node.inputs) for node in nodes)
+    return sum(is_join(node) and all(flow.carries(tensor) for tensor in addends(node)) for node in nodes)
 
 
 def skip_buffer_bits(model: onnx.ModelProto, bits: int = 32) -> int:

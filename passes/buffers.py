@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from passes.skips import Skip
 
 _MOST_BITS = 1024
-_MATRICES = frozenset({"MatMul", "Gemm", "QLinearMatMul", "MatMulInteger"})
+_MATRICES = frozenset({"MatMul", "Gemm", "QGemm", "QLinearMatMul", "MatMulInteger"})
 _POINTWISE = (
     frozenset(
         "Abs Add And BatchNormalization Cast Ceil Celu Clip Cos Div Dropout Elu Equal Erf Exp Floor Gelu Greater "
@@ -35,6 +35,7 @@ _POINTWISE = (
         "ThresholdedRelu Where".split()
     )
     | QUANTISERS
+    | {"QLinearAdd"}
 )
 """Operators whose output at one position needs their inputs at that position alone. After any other, which may need
 every position, the whole map is held."""

@@ -15,6 +15,11 @@ from passes.refusal import Refusal
 from passes.windows import Window
 
 _TAILS = frozenset("BatchNormalization Mul Div Add Sub Sum Neg Identity Dropout".split())
+_MEETINGS = {
+    "Concat": "concatenates branches of its main path",
+    "Mul": "gates its main path by a computed tensor",
+    "MatMul": "multiplies two computed tensors on its main path",
+}
 _PICKS = frozenset("Identity Dropout Pad Slice AveragePool MaxPool".split())
 
 
@@ -89,6 +94,9 @@ def _single_file(editor: Editor, fork: gs.Variable, main: gs.Variable) -> list[N
     """The nodes from ``fork`` to ``main``, each reading what the one before it makes and nothing else of the fork's."""
     nodes = between(editor, main, fork.name)
     reached = {t.name for n in nodes for t in n.outputs if t.name} | {fork.name}
+    for node in nodes:
+        if node.op in _MEETINGS and is_standard(node) and sum(t.name in reached for t in node.inputs) > 1:
+            raise Refusal(f"{label(node)} {_MEETINGS[node.op]}")
     made = fork
     for node in nodes:
         sources = [t for t in node.inputs if t.name in reached]

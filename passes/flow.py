@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from passes.graph import RANDOM, Editor, Node, attributes, is_standard
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "QLinearConv", "ConvInteger", "DeformConv"})
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "QGemm", "QLinearConv", "ConvInteger", "DeformConv"})
 """Operators that are weighted layers wherever they stand."""
 
 WEIGHTED_BY_CONSTANT = frozenset({"MatMul", "QLinearMatMul", "MatMulInteger"})

@@ -14,6 +14,7 @@ from passes.errors import PassError
 from passes.flow import between
 from passes.geometry import Sliding
 from passes.graph import Editor, Node, is_standard, label
+from passes.joins import demand_real_numbers
 from passes.layers import LAYERS, need_weights, read_layer, write_layer
 from passes.refusal import Refusal
 from passes.selection import attempt, select
@@ -82,6 +83,7 @@ def fold_skip(editor: Editor, skip: Skip) -> None:
         remedy = "make it short with `shorten-skips` first, or widen the layers with `merge-skips`"
         raise Refusal(f"its main path spans {skip.span} layers", remedy)
     join, slot = join_of(editor, skip)
+    demand_real_numbers(join)
     fork, main, other = editor.tensor(skip.fork), join.inputs[slot], join.inputs[1 - slot]
     nodes = between(editor, main, fork.name)
     space = space_of(editor, fork, nodes + between(editor, other, fork.name))

@@ -8,6 +8,17 @@ from passes.errors import ModelError
 from passes.operators import DEFAULT_DOMAINS, QUANTISERS
 from passes.protobufs import typed
 
+# What onnxruntime's operators on integers do to shapes: the operator of ONNX that does so, and where the data are.
+_INTEGER = {
+    "QLinearAdd": ("Add", (0, 3)),
+    "QLinearMul": ("Mul", (0, 3)),
+    "QLinearAveragePool": ("AveragePool", (0,)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+    "QLinearLeakyRelu": ("Identity", (0,)),
+    "QLinearSigmoid": ("Identity", (0,)),
+    "QGemm": ("Gemm", (0, 3)),
+}
+
 
 def infer_types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     """Shapes and types of every tensor that onnx can infer, quantisers taken for the identity."""
@@ -15,6 +26,8 @@ def infer_types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
         if node.op_type in QUANTISERS and node.domain not in DEFAULT_DOMAINS:
             node.op_type, node.domain = "Identity", ""
             del node.input[1:], node.attribute[:]
+        elif node.op_type in _INTEGER and node.domain == "com.microsoft":
+            _as_real(node)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception as error:
@@ -23,3 +36,14 @@ def infer_types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     for value in [*inferred.input, *inferred.output, *inferred.value_info]:
         types[value.name] = value
     return types
+
+
+def _as_real(node: onnx.NodeProto) -> None:
+    """Make of an operator on integers, in place, one whose shapes onnx can infer."""
+    if any(a.name == "channels_last" and a.i for a in node.attribute):
+        return
+    node.op_type, places = _INTEGER[node.op_type]
+    node.domain = ""
+    node.input[:] = [node.input[place] for place in places]
+    for attribute in [a for a in node.attribute if node.op_type == "Identity" or a.name in ("alpha", "channels_last")]:
+        node.attribute.remove(attribute)

@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
 from passes.errors import ModelError
-from passes.graph import Editor, Node, is_standard, label
+from passes.graph import QUANTISERS, Editor, Node, is_standard, label
 from passes.refusal import Refusal
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -87,6 +87,8 @@ def read_layer(editor: Editor, node: Node) -> Layer:
     """
     if node.op not in LAYERS or not is_standard(node):
         raise Refusal(f"{label(node)} is no {', '.join(LAYERS[:-1])} or {LAYERS[-1]}")
+    if all(_is_rounded(editor, tensor) for tensor in node.inputs[:2]):
+        raise Refusal(f"{label(node)} is quantised, and other weights would leave its grid")
     stored = constant(editor, node.inputs[1])
     if stored.dtype.kind not in "fV":  # bfloat16 is of kind V
         raise Refusal(f"the weight of {label(node)} is no floating-point tensor")
@@ -105,6 +107,11 @@ def read_layer(editor: Editor, node: Node) -> Layer:
         if node.op == "ConvTranspose":
             weight = _turn(weight, groups)
     return Layer(node, weight, _bias(editor, node, len(weight)), groups, stored.dtype)
+
+
+def _is_rounded(editor: Editor, tensor: gs.Variable) -> bool:
+    maker = editor.producer(tensor)
+    return maker is not None and maker.op in QUANTISERS
 
 
 def _bias(editor: Editor, node: Node, outputs: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from passes.errors import PassError
 from passes.flow import between
 from passes.fold import fold_skip, is_gone, refused
 from passes.graph import Editor, Node, is_standard, label
+from passes.joins import demand_real_numbers
 from passes.layers import cast, constant, need_weights, per_channel, read_layer, write_layer
 from passes.ranges import ZERO, Range, Ranges, clip_bounds
 from passes.refusal import Refusal
@@ -77,6 +78,7 @@ def merge_skip(editor: Editor, skip: Skip) -> None:
         fold_skip(editor, skip)
         return
     join, slot = join_of(editor, skip)
+    demand_real_numbers(join)
     fork, main, other = editor.tensor(skip.fork), join.inputs[slot], join.inputs[1 - slot]
     aside = between(editor, other, fork.name)
     space = space_of(editor, fork, between(editor, main, fork.name) + aside)

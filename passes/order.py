@@ -14,7 +14,7 @@ class Cycle(Exception):
 
 
 def stable_topological_order(nodes: list[T], needs: Callable[[T], Iterable[T]]) -> list[T]:
-    """``nodes`` so that each comes after those it ``needs``, moved no more than that takes.
+    """``nodes`` so that each comes after those among them that it ``needs``, moved no more than that takes.
 
     Raises:
         Cycle: when they need each other in a circle.
@@ -27,7 +27,7 @@ def stable_topological_order(nodes: list[T], needs: Callable[[T], Iterable[T]]) 
     else:
         return nodes
     position = {id(n): i for i, n in enumerate(nodes)}
-    before = [{position[id(other)] for other in needs(n)} for n in nodes]
+    before = [{position[id(other)] for other in needs(n) if id(other) in position} for n in nodes]
     readers: list[list[int]] = [[] for _ in nodes]
     for i, others in enumerate(before):
         for j in others:

@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 from passes.base import Pass, register
 from passes.errors import PassError
 from passes.graph import Editor, Shape
+from passes.requantise import without_join
 from passes.selection import attempt, number_of, select
 from passes.skips import Skip, is_own_gate, join_of, write_records
 
@@ -20,6 +21,9 @@ from passes.skips import Skip, is_own_gate, join_of, write_records
 @dataclass(frozen=True)
 class RemoveSkips(Pass):
     """The join becomes its main path; what only the skip used goes. Exact only where the gate is 0.
+
+    In a quantised network a quantiser that only prepared the main path for the addition goes as well where what the
+    join made is quantised again, and the integers of a QLinearAdd's main path move to the grid of its result.
 
     Of n skips, numbered as the first rewiring pass met them, stage k of K removes ``ceil(n * k / K)`` (Weng et al.
     2021, Algorithm 1, where K is 3), so that stages run one after the other remove what the last one removes alone.
@@ -84,7 +88,7 @@ class RemoveSkips(Pass):
                 )
             node, slot = joins[skip.number]
             if node.outputs:  # else it went with the skip path of another
-                editor.redirect(node.outputs[0], node.inputs[slot])
+                editor.redirect(node.outputs[0], without_join(editor, node, slot))
                 editor.remove(node)
             return None
 

@@ -12,8 +12,10 @@ from passes.errors import PassError
 from passes.flow import WEIGHTED_BY_CONSTANT, Flow, between
 from passes.geometry import SLIDING, padding_of, sliding_of
 from passes.graph import QUANTISERS, Editor, Node, is_standard
+from passes.joins import is_integer_join, is_join, opposite
+from passes.requantise import shared_quantiser
 from passes.selection import attempt, select
-from passes.skips import Skip, is_affine, is_join, join_of, read_records, write_records
+from passes.skips import Skip, is_affine, join_of, read_records, write_records
 
 _ELEMENTWISE = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Identity", "Dropout"})
 _ACTIVATIONS = frozenset(
@@ -73,7 +75,7 @@ class ShortenSkips(Pass):
         selection = select(editor, self.name, self.skips)
         # Seen before the first edit, which may move the tensors that the next skip's nodes read.
         plans = {s.number: (*join_of(editor, s), layers_of(editor, s)) for s in selection.chosen if s.span > 1}
-        replaced: list[tuple[Skip, list[tuple[Node, int]]]] = []
+        replaced: list[tuple[Skip, list[tuple[Node, Node, int]]]] = []
         short = {r["number"] for r in read_records(editor) if r.get("short")}
 
         def shorten(skip: Skip) -> PassError | str | None:
@@ -92,6 +94,13 @@ class ShortenSkips(Pass):
                     "leave it, or take it out with remove-skips or merge-skips",
                 )
             chosen = fitting[-1:] if self.keep == "last" else fitting
+            if is_integer_join(join) and not self._stays(chosen):
+                return PassError(
+                    self.name,
+                    f"skip {skip.number} at {skip.node!r}",
+                    f"{join.op} adds integers, and a join elsewhere would need a grid that nobody has measured",
+                    "shorten it before the network is quantised",
+                )
             replaced.append((skip, self._replace(editor, join, main, chosen)))
             return None
 
@@ -103,7 +112,15 @@ class ShortenSkips(Pass):
             write_records(editor, selection.found, pieces, short)
         return notes
 
-    def _replace(self, editor: Editor, join: Node, main: int, layers: list[Layer]) -> list[tuple[Node, int]]:
+    def _reuses(self, last: Layer) -> bool:
+        """Whether the long skip's join can end a short one over ``last``."""
+        return self.join == "before-activation" and last.is_last
+
+    def _stays(self, layers: list[Layer]) -> bool:
+        """Whether an integer join can stay where it is, and it is known on which grid the new skip's numbers lie."""
+        return len(layers) == 1 and self._reuses(layers[-1]) and _takes_a_grid(layers[-1].entry)
+
+    def _replace(self, editor: Editor, join: Node, main: int, layers: list[Layer]) -> list[tuple[Node, Node, int]]:
         """Put a short skip over each of ``layers`` in place of the one that ``join`` ends.
 
         Args:
@@ -113,31 +130,48 @@ class ShortenSkips(Pass):
             layers: what to span.
 
         Returns:
-            The new joins, each with which of its inputs the main path is.
+            The new joins, each with the node, and its input, that reads the fork.
         """
         last = layers[-1]
-        reuse = self.join == "before-activation" and last.is_last
+        reuse = self._reuses(last)
         if not reuse:
             editor.redirect(join.outputs[0], join.inputs[main])
             editor.remove(join)
         joins = []
         for layer in layers:
-            source = layer.input
             if reuse and layer is last:
-                dropped = join.inputs[1 - main]
-                editor.set_input(join, 1 - main, source)
-                editor.prune([dropped])
-                joins.append((join, main))
-            else:
-                end = layer.tail
-                if self.join == "after-activation":
-                    end = layer.activation or layer.tail
-                joined = editor.splice(end.outputs[0], "Add", [source], f"{end.outputs[0].name}_join")
-                joins.append((joined.inputs[0], 0))
+                joins.append((join, *_start_at(editor, join, main, layer)))
+                continue
+            end = layer.tail
+            if self.join == "after-activation":
+                end = layer.activation or layer.tail
+            joined = editor.splice(end.outputs[0], "Add", [layer.input], f"{end.outputs[0].name}_join")
+            joins.append((joined.inputs[0], joined.inputs[0], 1))
         return joins
 
 
-def _pieces(skip: Skip, joins: list[tuple[Node, int]]) -> list[Skip]:
+def _start_at(editor: Editor, join: Node, main: int, layer: Layer) -> tuple[Node, int]:
+    """Let the skip of ``join`` start at the layer's input; returns the node that reads it there, and by which input.
+
+    A quantiser that puts the skip path on the main path's grid stays, so that what is added stays on one.
+    """
+    other = opposite(join, main)
+    shared = shared_quantiser(editor, join, other)
+    node, slot = (join, other) if shared is None else (shared, 0)
+    width = 3 if is_integer_join(join) else 1  # with a scale and a zero point
+    dropped = node.inputs[slot : slot + width]
+    for i in range(width):
+        editor.set_input(node, slot + i, layer.entry.inputs[layer.slot + i])
+    editor.prune(dropped)
+    return node, slot
+
+
+def _takes_a_grid(node: Node) -> bool:
+    """Whether scale and zero point of the node's data follow them among its inputs."""
+    return node.op in ("QLinearConv", "QLinearMatMul", "QGemm")
+
+
+def _pieces(skip: Skip, joins: list[tuple[Node, Node, int]]) -> list[Skip]:
     """``skip`` as the short skips that stand for it, once all tensors have their final names.
 
     One that lay on the skip path of another is gone with that path.
@@ -146,10 +180,10 @@ def _pieces(skip: Skip, joins: list[tuple[Node, int]]) -> list[Skip]:
         replace(
             skip,
             number=skip.number if len(joins) == 1 else f"{skip.number}.{i}",
-            fork=join.inputs[1 - main].name,
+            fork=reader.inputs[slot].name,
             join=join.outputs[0].name,
         )
-        for i, (join, main) in enumerate(joins, 1)
+        for i, (join, reader, slot) in enumerate(joins, 1)
         if join.inputs
     ]
 

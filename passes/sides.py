@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from passes.flow import Flow
 from passes.graph import Editor, Node
+from passes.joins import addends
 
 _ROUND, _THROUGH = 1, 2
 
@@ -31,7 +32,7 @@ class Sides:
         """The nearest fork of ``join`` and the flow it was found in, if there is one."""
         if not self._position:
             self._survey()
-        a, b = join.inputs
+        a, b = addends(join)
         shared = self._inputs[a.name] & self._inputs[b.name]
         candidates = []
         for i, name in enumerate(self._editor.inputs):

@@ -22,6 +22,7 @@ import onnx_graphsurgeon as gs
 
 from passes.flow import Flow, Origin
 from passes.graph import QUANTISERS, Editor, Node, Shape, attributes, is_standard
+from passes.joins import addends, is_join
 from passes.sides import Sides
 
 Kind = Literal["identity", "padding", "projection", "other"]
@@ -31,7 +32,8 @@ METADATA = "graphops.skips"
 
 _PADDING = frozenset(
     "Slice Pad AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool Concat Split Gather Squeeze "
-    "Unsqueeze Reshape Flatten Transpose Expand ConstantOfShape Crop SpaceToDepth DepthToSpace".split()
+    "Unsqueeze Reshape Flatten Transpose Expand ConstantOfShape Crop SpaceToDepth DepthToSpace "
+    "QLinearAveragePool QLinearGlobalAveragePool QLinearConcat".split()
 )
 _AFFINE = frozenset(
     "Conv ConvTranspose Gemm MatMul BatchNormalization Identity Dropout Slice Pad AveragePool "
@@ -111,18 +113,13 @@ def gates(model: onnx.ModelProto) -> list[str]:
     return [skip.gate for skip in analyse(editor) if skip.gate is not None and is_own_gate(editor, skip)]
 
 
-def is_join(node: Node) -> bool:
-    """Whether ``node`` adds exactly two tensors."""
-    return node.op in ("Add", "Sum") and is_standard(node) and len(node.inputs) == 2
-
-
 def analyse(editor: Editor) -> list[Skip]:
     """As `find_skips`, on a graph being edited, without the shapes and buffers (which no rewiring needs)."""
     flow, sides = Flow.of(editor), Sides(editor)
     found: list[tuple[Node, Flow, str]] = []
     for node in editor.nodes:
-        if is_join(node) and all(flow.carries(t) for t in node.inputs):
-            fork = flow.common_dominator(*node.inputs)
+        if is_join(node) and all(flow.carries(t) for t in addends(node)):
+            fork = flow.common_dominator(*addends(node))
             if fork is not None:
                 found.append((node, flow, fork))
             else:
@@ -151,7 +148,7 @@ def _numbers(joins: list[str], records: list[dict[str, Any]]) -> list[str]:
 
 def _describe(editor: Editor, flow: Flow, node: Node, fork: str) -> Skip | None:
     """The skip that ``node`` ends, not numbered yet; None on a tie."""
-    main, skip = sorted(node.inputs, key=flow.layers, reverse=True)
+    main, skip = sorted(addends(node), key=flow.layers, reverse=True)
     if flow.layers(main) == flow.layers(skip):
         return None
     base = flow.layers(editor.tensor(fork))

@@ -352,6 +352,19 @@ def test_an_attribute_that_was_set_is_what_constants_are_computed_with() -> None
     assert editor.value(editor.tensor(turned)).shape == (3, 2)
 
 
+def test_constants_known_already_end_the_search_whatever_the_order() -> None:
+    """The nodes stand the wrong way round, and what the first needs is not computed again."""
+    net = Net()
+    halved = net.op("Neg", [net.op("Exp", [net.weight([2], "w")], "exp")], "neg")
+    model = net.model(net.op("Add", [net.input("x", [2]), net.op("Abs", [halved], "abs")], "sum"))
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([nodes[2], nodes[1], nodes[0], nodes[3]])
+    known = {"exp.out": np.array([1, 2], np.float32)}
+    editor = Editor(model)
+    np.testing.assert_array_equal(editor.value(editor.tensor("abs.out"), known), [1, 2])
+
+
 def test_a_weight_that_is_set_keeps_what_is_said_of_it() -> None:
     model = everything()
     del model.training_info[:]

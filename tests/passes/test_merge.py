@@ -467,7 +467,7 @@ def test_what_the_main_path_makes_must_not_be_read_by_others() -> None:
     assert "has other readers or is an output" in refusal(reading(lambda net, y, z: [net.op("Exp", [y])]))
 
 
-def test_a_main_path_that_branches() -> None:
+def test_a_main_path_that_is_gated() -> None:
     """Squeeze and excitation."""
 
     def excited(net: Net, x: str) -> str:
@@ -475,7 +475,21 @@ def test_a_main_path_that_branches() -> None:
         squeezed = net.op("GlobalAveragePool", [y])
         return net.add(net.op("Mul", [y, net.op("Sigmoid", [net.conv(squeezed, 4, 4, 1)])]), x)
 
-    assert "branches" in refusal(block(excited)) or "other readers" in refusal(block(excited))
+    assert "gates its main path by a computed tensor" in refusal(block(excited))
+
+
+def test_a_main_path_that_branches() -> None:
+    def concatenated(net: Net, x: str) -> str:
+        y = net.relu(net.conv(x, 4, 4))
+        both = net.op("Concat", [net.conv(y, 4, 2), net.conv(y, 4, 2)], axis=1)
+        return net.add(net.conv(both, 4, 4), x)
+
+    def added(net: Net, x: str) -> str:
+        y = net.relu(net.conv(x, 4, 4))
+        return net.add(net.conv(net.add(net.conv(y, 4, 4), net.conv(y, 4, 4)), 4, 4), x)
+
+    assert "concatenates branches of its main path" in refusal(block(concatenated))
+    assert "branches before Conv" in refusal(block(added)) or "other readers" in refusal(block(added))
 
 
 @pytest.mark.parametrize(
