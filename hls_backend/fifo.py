@@ -1,43 +1,40 @@
-"""FIFOs on the streams that need room: the skips of reconvergent paths."""
+"""FIFOs on the streams that need room, most of all the skips of reconvergent paths."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from fractions import Fraction
 from math import ceil
 from typing import Literal
 
-from hls_backend.dataflow import Dataflow, End, Layer, Stream
-from hls_backend.layers import ConvolutionInputGenerator, GlobalAccPool, StreamingFIFO
+from hls_backend.dataflow import Dataflow, End, Stream
+from hls_backend.layers import StreamingFIFO
+from hls_backend.schedule import Kind
+from hls_backend.sizing import rooms
 
 Implementation = Literal["rtl", "hls", "finn"]
 """Whose layers: our RTL, our C++ on finn-hlslib's templates, or FINN's own. They fill differently."""
 
 
 def depths(dataflow: Dataflow, implementation: Implementation) -> dict[str, int]:
-    """The depth, in transfers, of each stream that needs more than 2 for the dataflow to run at its full rate."""
-    lags: dict[str, Fraction] = {}
+    """The depth, in transfers, of each stream that needs more than 2 for the dataflow to run at its full rate.
+
+    Found by executing a model of the layers (see `hls_backend.sizing`).
+
+    Args:
+        dataflow: folded; with width converters or without, with no FIFOs.
+        implementation: whose layers it is built of.
+    """
+    kinds: tuple[Kind, ...] = ("rtl", "hls") if implementation == "finn" else (implementation,)
     found: dict[str, int] = {}
-    for layer in dataflow.layers:
-        streams = dataflow.inputs_of(layer)
-        behind = [lags.get(s.name, Fraction(0)) for s in streams]
-        late = max(behind)
-        for stream, lag, port in zip(streams, behind, layer.inputs, strict=True):
-            if lag < late:
-                source = dataflow.source_port(stream) or port
-                pixels = stream.shape[0] * stream.shape[1]
-                found[stream.name] = ceil((late - lag) * source.transfers) + 2 * (source.transfers // pixels)
-        for stream in dataflow.outputs_of(layer):
-            lags[stream.name] = late + _fill(layer)
-    return found
-
-
-def _fill(layer: Layer) -> Fraction:
-    """The part of an image that a layer takes in before it gives anything."""
-    if isinstance(layer, ConvolutionInputGenerator) and layer.kernel != (1, 1):
-        return min(Fraction(1), Fraction(layer.kernel[0] + layer.stride[0], layer.image[0]))
-    return Fraction(int(isinstance(layer, GlobalAccPool)))
+    for kind in kinds:
+        wanted = rooms(dataflow, kind)
+        for stream in dataflow.streams:
+            port = dataflow.target_port(stream) or dataflow.source_port(stream)
+            if stream.name in wanted and port is not None:
+                depth = ceil(wanted[stream.name] / port.lanes)
+                found[stream.name] = max(depth, found.get(stream.name, 0))
+    return {name: depth for name, depth in found.items() if depth > 2}
 
 
 def insert_fifos(dataflow: Dataflow, depths: Mapping[str, int]) -> Dataflow:

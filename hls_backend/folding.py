@@ -1,10 +1,10 @@
 """How parallel each layer is: the least cost that meets a rate.
 
 Cost is estimated LUTs, then block RAMs, by `Layer.resources` of the layers, of the width converters that a folding
-asks for and of the FIFOs on skips. Layers are coupled only where a stream's two ends pass different numbers of
+asks for and of the FIFOs at joins. Layers are coupled only where a stream's two ends pass different numbers of
 integers at once, so the cost is a sum of factors of one layer or of two neighbours, and `elimination` finds its
-minimum exactly. What is not exact: FIFOs are priced at the depth, in pixels, that they have before folding (with
-folding it changes by the few pixels that wait in pipelines), and in a graph where so many skips overlap that the
+minimum exactly. What is not exact: FIFOs are priced at the least depth, in pixels, that the geometry asks for (see
+`sizing`; a folding may need a few pixels more for full rate), and in a graph where so many skips overlap that the
 tables would not fit into memory, only the cheapest foldings of each layer are looked at.
 
 Both `Layer.cycles` (our RTL) and `Layer.finn_cycles` (FINN's estimate) must meet the rate.
@@ -20,10 +20,10 @@ import numpy as np
 
 from hls_backend.dataflow import Dataflow, Folding, Layer, Port, Stream
 from hls_backend.elimination import Factor, TooLargeError, minimise
-from hls_backend.fifo import depths
 from hls_backend.layers import StreamingFIFO
 from hls_backend.parts import Part, part, parts
 from hls_backend.resources import LUTS_A_BLOCK, Resources
+from hls_backend.sizing import pixels_at_least
 from hls_backend.widths import converters
 from passes.errors import UserError
 
@@ -114,14 +114,7 @@ def cost(dataflow: Dataflow, waiting: Mapping[str, int] | None = None) -> Resour
 
 def pixels_waiting(dataflow: Dataflow) -> dict[str, int]:
     """The pixels that the FIFOs of our RTL hold, by the stream's name, whatever the folding."""
-    plain = dataflow.fold({layer.name: Folding() for layer in dataflow.layers})
-    found = {}
-    streams = {stream.name: stream for stream in plain.streams}
-    for name, depth in depths(plain, "rtl").items():
-        port = plain.source_port(streams[name])
-        if port is not None and depth > 2:
-            found[name] = -(-depth * port.lanes // port.shape[2])
-    return found
+    return pixels_at_least(dataflow.fold({layer.name: Folding() for layer in dataflow.layers}), "rtl")
 
 
 def _between(stream: Stream, source: Port, target: Port, waiting: Mapping[str, int]) -> Resources:
