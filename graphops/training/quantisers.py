@@ -102,6 +102,9 @@ class _Placed:
 class Placeholders:
     """The quantisers of a training graph, out of sight of the gradient's builder.
 
+    Attributes:
+        scales: those of ``trained`` that are learned scales, whose gradients ``fill`` writes.
+
     Args:
         model: the graph with its loss, shapes inferred with quantisers as the identity; it is changed: a FakeQuant
             stands for each quantiser.
@@ -163,6 +166,8 @@ class Placeholders:
                 expansion.nodes.append(node)
         shapes = {p.quantiser.scale: p.scale for p in self._placed}
         for scale, summands in parts.items():
+            if not summands:
+                raise UserError(f"No gradient reaches the quantisers of scale {scale!r}; keep it with `freeze`.")
             self._total(summands, scale + suffix, shapes[scale])
             filled.graph.output.append(
                 helper.make_tensor_value_info(scale + suffix, onnx.TensorProto.FLOAT, shapes[scale])
