@@ -165,7 +165,7 @@ class Layer(ABC):
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
         """The node's attributes in FINN."""
 
-    def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
+    def finn_parameters(self, flavour: Flavour) -> dict[str, tuple[np.ndarray, IntegerType]]:
         """The node's constant inputs in order, by what they are: values as FINN wants them, and their type."""
         return {}
 

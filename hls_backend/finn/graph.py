@@ -12,23 +12,26 @@ from onnx import helper, numpy_helper
 
 from hls_backend.dataflow import FINN_DOMAIN, Dataflow, End, Flavour, Folding, Layer, Stream
 from hls_backend.datatypes import IntegerType
-from hls_backend.finn.joins import with_equal_types
 from hls_backend.finn.order import in_finn_order
+from hls_backend.finn.types import as_finn_takes
 from hls_backend.layers import MVAU, Reshape
+from passes.errors import UserError
 
 _OPSET, _IR_VERSION = 17, 8
 """Both FINNs read these."""
 
+_EXACT = 2**24
+"""All integers up to here are numbers of float32."""
+
 
 def for_finn(dataflow: Dataflow, flavour: Flavour) -> Dataflow:
-    """The same dataflow as FINN has it: its layers in FINN's order, joins as it wants them, tensors of one shape.
+    """The same dataflow as FINN has it: its layers in FINN's order, types that it takes, tensors of one shape.
 
     Args:
         dataflow: with neither width converters nor FIFOs.
-        flavour: FINN's own joins want two streams of one type.
+        flavour: which takes other types.
     """
-    equal = with_equal_types(dataflow) if flavour == "finn-main" else dataflow
-    return in_finn_order(_with_reshapes(equal))
+    return in_finn_order(_with_reshapes(as_finn_takes(dataflow, flavour)))
 
 
 def _with_reshapes(dataflow: Dataflow) -> Dataflow:
@@ -78,6 +81,9 @@ def hardware_graph(dataflow: Dataflow, flavour: Flavour) -> onnx.ModelProto:
     Args:
         dataflow: made by `for_finn`.
 
+    Raises:
+        UserError: when a weight or threshold is too large.
+
     Returns:
         A model whose tensors are float32 [1, rows, columns, channels] that hold integers of the annotated datatype;
         one node a layer, with the layer's name as its doc_string; weights and thresholds as initialisers.
@@ -86,8 +92,13 @@ def hardware_graph(dataflow: Dataflow, flavour: Flavour) -> onnx.ModelProto:
     nodes, initializers, annotations = [], [], []
     for layer in dataflow.layers:
         parameters = []
-        for kind, (values, type) in layer.finn_parameters().items():
+        for kind, (values, type) in layer.finn_parameters(flavour).items():
             parameters.append(f"{names[layer.name]}_{kind}")
+            if np.abs(values).max() > _EXACT:
+                raise UserError(
+                    f"{layer.name} has {kind} beyond {_EXACT:,}, which FINN's float32 tensors do not hold; quantise "
+                    "with fewer bits."
+                )
             initializers.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), parameters[-1]))
             annotations.append(_datatype(parameters[-1], type))
         inputs = [s.name for s in dataflow.inputs_of(layer)] + parameters

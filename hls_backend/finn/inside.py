@@ -53,12 +53,12 @@ def look(images: np.ndarray, work: Path, say: Progress) -> dict[str, Any]:
     config = DataflowBuildConfig.construct_from(Path("dataflow_build.json").absolute())
     config.output_dir = str(work / "output")
     graph = ModelWrapper("model.onnx")
-    tensors = _execute(graph, images, config, say)
+    tensors = _execute(graph, images, say)
     say("verifying, specialising and folding", 0, 0)
     model = steps.step_tidy_up(graph, config)
     reports = list(config.get_verification_output_directory().glob("verify_initial_python_*"))
     verified = bool(reports) and all("SUCCESS" in path.name for path in reports)
-    for step in ("create_dataflow_partition", "specialize_layers", "apply_folding_config", "minimize_bit_width"):
+    for step in ("create_dataflow_partition", "specialize_layers", "apply_folding_config"):
         model = getattr(steps, f"step_{step}")(model, config)
     nodes = _generate(model, config, say)
     model, fifos = _connect(model, config)
@@ -74,14 +74,13 @@ def look(images: np.ndarray, work: Path, say: Progress) -> dict[str, Any]:
     }
 
 
-def _execute(model: Any, images: np.ndarray, config: Any, say: Progress) -> dict[str, list[str]]:
-    """The digests of what the graph computes in Python, its types as narrow as FINN+ will make them."""
-    from finn.builder.build_dataflow_steps import _minimize_bit_width
+def _execute(model: Any, images: np.ndarray, say: Progress) -> dict[str, list[str]]:
+    """The digests of what the graph computes in Python."""
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_datatypes import InferDataTypes
     from qonnx.transformation.infer_shapes import InferShapes
 
-    model = _minimize_bit_width(model.transform(InferShapes()).transform(InferDataTypes()), config)
+    model = model.transform(InferShapes()).transform(InferDataTypes())
     (source,) = (t.name for t in model.graph.input)
     constants = {t.name for t in model.graph.initializer}
     found: dict[str, list[str]] = {}

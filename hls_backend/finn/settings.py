@@ -18,7 +18,6 @@ _STEPS: dict[Flavour, list[str]] = {
         "step_create_dataflow_partition",
         "step_specialize_layers",
         "step_apply_folding_config",
-        "step_minimize_bit_width",
         "step_generate_estimate_reports",
         "step_generate_hardware",
         "step_create_stitched_ip",
@@ -30,7 +29,6 @@ _STEPS: dict[Flavour, list[str]] = {
         "step_create_dataflow_partition",
         "step_specialize_layers",
         "step_apply_folding_config",
-        "step_minimize_bit_width",
         "step_generate_estimate_reports",
         "step_hw_codegen",
         "step_hw_ipgen",
@@ -40,7 +38,8 @@ _STEPS: dict[Flavour, list[str]] = {
         "step_out_of_context_synthesis",
     ],
 }
-"""What is left to do of FINN's own steps: the graph is converted, streamlined and mapped already."""
+"""What is left to do of FINN's own steps: the graph is converted, streamlined and mapped already, and its types are the
+least; FINN's minimisation of types would make weights of -1 and 1 two bits wide."""
 
 _SHIFT_REGISTER = 256
 """FINN main builds deeper FIFOs of Vivado's."""
@@ -93,7 +92,7 @@ def build(design: Design) -> dict[str, Any]:
         "specialize_layers_config_file": "specialize.json",
         "folding_config_file": "folding.json",
         "auto_fifo_depths": False,
-        "minimize_bit_width": True,
+        "minimize_bit_width": False,
         "standalone_thresholds": True,
         "verify_steps": ["initial_python", "stitched_ip_rtlsim"],
         "verify_input_npy": "input.npy",

@@ -105,7 +105,7 @@ class ChannelwiseOp(Layer):
             "numInputVectors": shape[:-1],
         }
 
-    def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
+    def finn_parameters(self, flavour: Flavour) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"parameters": (self.parameters.astype(np.float32), self.parameter_type)}
 
     # -- finn-hlslib -----------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class ConvolutionInputGenerator(Layer):
         """As ``convolutioninputgenerator_rtl.py`` of FINN has it, its parallel form for 1x1 kernels included."""
         folds = self.channels // self.folding.simd
         (rows, columns), (out_rows, out_columns) = self.image, self.windows
-        (k_rows, k_columns), (s_rows, s_columns) = self.kernel, self.stride
+        (k_rows, k_columns), (s_rows, s_columns) = self.kernel, self._finn_stride
         if self.kernel == (1, 1):
             return self.inputs[0].transfers + 2
         if 1 in self.image:
@@ -102,6 +102,12 @@ class ConvolutionInputGenerator(Layer):
         places = (*self.image, *self.windows, *self.kernel, folds)
         return buffer(depth, self.inputs[0].width) + Resources(sum(map(counter, places)) + 2 * counter(depth))
 
+    @property
+    def _finn_stride(self) -> tuple[int, int]:
+        """FINN refuses strides over more than the image, where there is one window and none is taken."""
+        rows, columns = (min(s, n) for s, n in zip(self.stride, self.image, strict=True))
+        return rows, columns
+
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
         return {
             "ConvKernelDim": list(self.kernel),
@@ -109,7 +115,7 @@ class ConvolutionInputGenerator(Layer):
             "IFMDim": list(self.image),
             "OFMDim": list(self.windows),
             "SIMD": self.folding.simd,
-            "Stride": list(self.stride),
+            "Stride": list(self._finn_stride),
             "Dilation": [1, 1],
             "inputDataType": self.type.name,
             "outputDataType": self.type.name,

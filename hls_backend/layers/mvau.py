@@ -114,7 +114,7 @@ class MVAU(Layer):
             "numInputVectors": [1, *self.pixels],
         }
 
-    def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
+    def finn_parameters(self, flavour: Flavour) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"weights": (self.weights.T.astype(np.float32), self.weight_type)}
 
     # -- finn-hlslib -----------------------------------------------------------------------------------------

@@ -153,20 +153,51 @@ class Thresholding(Layer):
         """How many different words a memory of thresholds has: one a fold, unless all channels are alike."""
         return 1 if self.is_uniform else self.channels // self.folding.pe
 
+    def _finn_thresholds(self, flavour: Flavour) -> tuple[np.ndarray, int]:
+        """Thresholds within the input's range, with such around them as fill FINN's search tree, and the base below.
+
+        FINN's RTL takes its tree's height from the number of thresholds and its memories' from the output's bits
+        (``thresholding_rtl.py``): the two must agree. FINN's own counts up to the highest output as well; FINN+ leaves
+        out what is beyond the last threshold.
+        """
+        low, high = int(self.input_type.min()), int(self.input_type.max())
+        found, base = np.clip(self.thresholds, low, high + 1), self.base
+        bits = int(self.output_type.bitwidth())
+        if flavour == "finn-main" or self.steps.bit_length() != bits:
+            always = base - int(self.output_type.min())
+            found, base = np.pad(found, ((0, 0), (always, 0)), constant_values=low), base - always
+        if flavour == "finn-main" or found.shape[1].bit_length() != bits:
+            never = 2**bits - 1 - found.shape[1]
+            found = np.pad(found, ((0, 0), (0, never)), constant_values=high + 1)
+        return found, base
+
+    def _finn_type(self, thresholds: np.ndarray, flavour: Flavour) -> IntegerType:
+        """Of the thresholds; where it is narrower than the input's, inputs are clamped to it, also below the lowest."""
+        low, high = int(thresholds.min()), int(thresholds.max())
+        bits = int(self.input_type.bitwidth())
+        if flavour == "finn-main":
+            return least(min(low, int(self.input_type.min())), max(high, int(self.input_type.max()), 2))
+        if not self.input_type.signed():
+            return least(0, max(high, 2))
+        narrow = least(min(low, -1), high)
+        return least(min(low - 1, -1), high) if int(narrow.bitwidth()) < bits else narrow
+
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
+        thresholds, base = self._finn_thresholds(flavour)
         return {
             "PE": self.folding.pe,
             "NumChannels": self.channels,
-            "numSteps": self.steps,
+            "numSteps": thresholds.shape[1],
             "inputDataType": self.input_type.name,
-            "weightDataType": self.threshold_type.name,
+            "weightDataType": self._finn_type(thresholds, flavour).name,
             "outputDataType": self.output_type.name,
             "numInputVectors": [1, *self.pixels],
-            "ActVal": self.base,
+            "ActVal": base,
         }
 
-    def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
-        return {"thresholds": (self.thresholds.astype(np.float32), self.threshold_type)}
+    def finn_parameters(self, flavour: Flavour) -> dict[str, tuple[np.ndarray, IntegerType]]:
+        thresholds, _ = self._finn_thresholds(flavour)
+        return {"thresholds": (thresholds.astype(np.float32), self._finn_type(thresholds, flavour))}
 
     # -- finn-hlslib -----------------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ class VVAU(Layer):
             "ActVal": 0,
         }
 
-    def finn_parameters(self) -> dict[str, tuple[np.ndarray, IntegerType]]:
+    def finn_parameters(self, flavour: Flavour) -> dict[str, tuple[np.ndarray, IntegerType]]:
         return {"weights": (self.weights[:, None].astype(np.float32), self.weight_type)}
 
     # -- finn-hlslib -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hls_backend import Folding, Layer
+from hls_backend.dataflow import Flavour
 from hls_backend.datatypes import least, named
 from hls_backend.layers import (
     MVAU,
@@ -92,7 +93,7 @@ def test_every_folding_divides_what_passes(layer: Layer) -> None:
 @pytest.mark.parametrize("flavour", ["finn-plus", "finn-main"])
 def test_the_finn_node_carries_the_folding(layer: Layer, flavour: str) -> None:
     folded = layer.fold(layer.foldings()[-1])
-    parameters = folded.finn_parameters()
+    parameters = folded.finn_parameters(flavour)  # type: ignore[arg-type]
     names = [f"in{i}" for i in range(len(layer.inputs))] + list(parameters)
     node = folded.finn_node(names, [f"out{i}" for i in range(len(layer.outputs))], flavour)  # type: ignore[arg-type]
     found = {a.name: a for a in node.attribute}
@@ -208,3 +209,64 @@ def test_narrower_is_cheaper() -> None:
     narrow = MVAU("m", (4, 4), SIGNS[:, :16], named("BIPOLAR"), UINT2, named("INT8"), folding=Folding(4, 4))
     assert narrow.resources().luts < wide.resources().luts
     assert narrow.resources().luts < narrow.fold(Folding(16, 16)).resources().luts
+
+
+# -- FINN --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flavour", ["finn-plus", "finn-main"])
+@pytest.mark.parametrize(
+    ("base", "steps", "output"),
+    [(0, 3, "UINT2"), (-1, 3, "INT3"), (-7, 14, "INT4"), (-4, 3, "INT3"), (0, 177, "UINT8"), (0, 1, "UINT2")],
+)
+def test_finn_s_thresholds_fill_its_search_tree(base: int, steps: int, output: str, flavour: Flavour) -> None:
+    """As many levels as the output has bits, or FINN's memories and its tree disagree; and the same function."""
+    thresholds = np.sort(RANDOM.integers(-150, 150, (4, steps)), axis=1)
+    layer = Thresholding("t", (3, 2), thresholds, base, INT8, named(output))
+    attributes, (found, type) = layer.finn_attributes(flavour), layer.finn_parameters(flavour)["thresholds"]
+    assert attributes["numSteps"] == found.shape[1]
+    assert int(attributes["numSteps"]).bit_length() == layer.output_type.bitwidth()
+    assert attributes["weightDataType"] == type.name
+    assert type.min() <= found.min()
+    assert found.max() <= type.max()
+    if flavour == "finn-main":
+        assert found.shape[1] == 2 ** layer.output_type.bitwidth() - 1
+    x = np.arange(-128, 128)
+    clamped = np.clip(x, type.min(), type.max())  # as hardware does where its thresholds are narrower
+    for channel in range(4):
+        expected = (x[:, None] >= thresholds[channel]).sum(axis=1) + base
+        counted = (clamped[:, None] >= found[channel]).sum(axis=1) + attributes["ActVal"]
+        np.testing.assert_array_equal(counted, expected)
+
+
+@pytest.mark.parametrize(
+    ("weights", "type", "device", "style"),
+    [
+        ([[-7, 7]], "INT4", "xc7z020clg400-1", "rtl"),
+        ([[-8, 7]], "INT4", "xc7z020clg400-1", "hls"),
+        ([[-8, 7]], "INT4", "xczu7ev-ffvc1156-2-e", "rtl"),
+        ([[-1, 1]], "INT2", "xczu7ev-ffvc1156-2-e", "hls"),
+        ([[3, 9]], "UINT4", "xczu7ev-ffvc1156-2-e", "hls"),
+    ],
+)
+def test_finn_s_choice_of_hls_and_rtl(weights: list[list[int]], type: str, device: str, style: str) -> None:
+    layer = MVAU("m", (1, 1), np.array(weights), named(type), INT4, named("INT12"))
+    assert layer.finn_style(device) == style
+
+
+def test_finn_takes_no_stride_beyond_the_image() -> None:
+    layer = ConvolutionInputGenerator("w", (6, 2), 3, INT4, (1, 2), (1, 3))
+    assert layer.windows == (6, 1)
+    assert layer.finn_attributes("finn-plus")["Stride"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("flavour", "ops"), [("finn-plus", ["ElementwiseAdd", "ElementwiseMul"]), ("finn-main", 2 * ["ChannelwiseOp"])]
+)
+def test_constants_a_channel_have_two_names(flavour: Flavour, ops: list[str]) -> None:
+    layers = [ChannelwiseOp("c", (3, 2), f, np.arange(4), INT4, INT8) for f in ("add", "mul")]
+    assert [layer.finn_op(flavour) for layer in layers] == ops
+    shape = [1, 3, 2]
+    for layer in layers:
+        attributes = layer.finn_attributes(flavour)
+        assert attributes.get("numInputVectors", attributes.get("lhs_shape", [])[:3]) == shape

@@ -42,6 +42,14 @@ def the_block() -> Designer:
     return make
 
 
+@pytest.fixture(scope="session")
+def one_bit_block() -> Design:
+    """The block with activations of 0 and 1."""
+    net, model = block(True, 1, 1)
+    dataflow = lower(model).dataflow
+    return designed(dataflow, prepare(dataflow, net.images(3)), "finn-plus")
+
+
 @pytest.fixture
 def an_environment(tmp_path: Path) -> Environment:
     """What looks like FINN+'s environment, and holds none of it."""

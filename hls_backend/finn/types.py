@@ -1,4 +1,4 @@
-"""Joins of two streams of one type, as FINN's own AddStreams wants them; FINN+'s ElementwiseAdd takes any two."""
+"""Types as FINN takes them: no matrix of 1-bit unsigned inputs; for FINN's own joins, two inputs of one type."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from typing import Any, cast
 
 import numpy as np
 
-from hls_backend.dataflow import Dataflow, End, Folding, Layer, Stream
-from hls_backend.datatypes import IntegerType, least
-from hls_backend.layers import AddStreams, ChannelwiseOp
+from hls_backend.dataflow import Dataflow, End, Flavour, Folding, Layer, Stream
+from hls_backend.datatypes import IntegerType, least, named
+from hls_backend.layers import AddStreams, ChannelwiseOp, Thresholding
+
+_BINARY, _WIDER = named("BINARY"), named("UINT2")
 
 
-def with_equal_types(dataflow: Dataflow) -> Dataflow:
-    """The same dataflow with both inputs of each join of the least type that holds either's values.
+def as_finn_takes(dataflow: Dataflow, flavour: Flavour) -> Dataflow:
+    """The same dataflow, its integers in types that FINN takes; what passes them on unchanged follows.
 
-    A ChannelwiseOp that adds 0 widens an input of another type. The type of the sum, and of what it passes through
-    unchanged, follows.
+    0 and 1 are two bits wide (``matrixvectoractivation_hls.py``: "True binary inputs not yet supported"). FINN's own
+    AddStreams wants both inputs of one type: a ChannelwiseOp that adds 0 widens the narrower; FINN+'s ElementwiseAdd
+    takes any two.
     """
     layers: list[Layer] = []
     streams = {s.target: s for s in dataflow.streams}
     by_source = {s.source: s for s in dataflow.streams if s.source}
+    for stream in dataflow.inputs:
+        streams[stream.target] = replace(stream, type=_WIDER if stream.type == _BINARY else stream.type)
     for layer in dataflow.layers:
         ends = [End(layer.name, i) for i in range(len(layer.inputs))]
         types = [streams[end].type for end in ends]
-        if isinstance(layer, AddStreams) and types[0] != types[1]:
+        if flavour == "finn-main" and isinstance(layer, AddStreams) and types[0] != types[1]:
             common = least(min(int(t.min()) for t in types), max(int(t.max()) for t in types))
             for end, type in zip(ends, types, strict=True):
                 if type != common:
@@ -33,7 +38,7 @@ def with_equal_types(dataflow: Dataflow) -> Dataflow:
                     streams[End(widening.name)] = replace(streams[end], target=End(widening.name))
                     streams[end] = behind
             types = [common, common]
-        changed = _with_input_types(layer, types)
+        changed = _with_types(layer, types)
         layers.append(changed)
         for port, made in enumerate(changed.outputs):
             stream = by_source[End(layer.name, port)]
@@ -50,9 +55,13 @@ def _widen(stream: Stream, common: IntegerType, folding: Folding) -> tuple[Chann
     return layer, replace(stream, name=f"{name}_out", type=common, source=End(name))
 
 
-def _with_input_types(layer: Layer, types: list[IntegerType]) -> Layer:
-    if [port.type for port in layer.inputs] == types:
-        return layer
-    fields: dict[str, Any] = {"types": tuple(types), "input_type": types[0], "type": types[0]}
-    field = next(name for name in fields if hasattr(layer, name))
-    return replace(layer, **cast(Any, {field: fields[field]}))
+def _with_types(layer: Layer, types: list[IntegerType]) -> Layer:
+    """``layer`` with inputs of ``types``, and no output of its own of 0 and 1 in one bit."""
+    fields: dict[str, Any] = {}
+    if [port.type for port in layer.inputs] != types:
+        options = {"types": tuple(types), "input_type": types[0], "type": types[0]}
+        name = next(name for name in options if hasattr(layer, name))
+        fields[name] = options[name]
+    if isinstance(layer, (Thresholding, ChannelwiseOp)) and layer.output_type == _BINARY:
+        fields["output_type"] = _WIDER
+    return replace(layer, **cast(Any, fields)) if fields else layer
