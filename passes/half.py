@@ -48,5 +48,6 @@ class HalfWeights(Pass):
                 notes.append(f"{proto.name!r} stays float32: float16 cannot hold {np.abs(value).max():.3g}.")
                 continue
             stored = editor.add_constant(f"{proto.name}_half", half)
-            editor.store_as(tensor, [stored], "Cast", to=TensorProto.FLOAT)
+            # Cast named types by words before opset 6.
+            editor.store_as(tensor, [stored], "Cast", to="FLOAT" if editor.opset < 6 else TensorProto.FLOAT)
         return notes

@@ -11,6 +11,8 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
 from passes.base import Pass, register
+from passes.errors import PassError
+from passes.gate import BROADCASTING
 from passes.graph import Editor, Node, attributes
 
 _MOST_BITS = 8
@@ -37,6 +39,9 @@ class IntegerWeights(Pass):
     above: int = 64
 
     def rewrite(self, editor: Editor) -> list[str]:
+        if editor.opset < BROADCASTING:
+            reason = f"it is of opset {editor.opset}, whose Mul knows no scale a channel"
+            raise PassError(self.name, "the model", reason, "convert it with onnx.version_converter to opset 13")
         notes = []
         for node in editor.nodes:
             if len(node.inputs) != _INPUTS.get(node.op) or not editor.is_initializer(node.inputs[0]):

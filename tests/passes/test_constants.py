@@ -266,6 +266,15 @@ def test_half_weights_are_stored_small_and_made_large_before_their_first_reader(
     assert sum(i.ByteSize() for i in result.graph.initializer) < 0.65 * size
 
 
+@pytest.mark.parametrize("opset", [4, 5, 6])
+def test_half_weights_casts_as_old_opsets_do(net: Net, opset: int) -> None:
+    model = net.model(net.op("MatMul", [net.input("x", ["N", 4]), net.weight([4, 4], "w")], "y"))
+    model.opset_import[0].version, model.ir_version = opset, 4
+    result = HalfWeights(above=4).apply(model).model
+    onnx.checker.check_model(result, full_check=True)
+    assert "Cast" in operators(result)
+
+
 def test_half_weights_leaves_small_ones_and_other_types(net: Net) -> None:
     x = net.image(4)
     net.constant(np.ones([4, 1, 1]).astype(np.int64), "whole")

@@ -18,6 +18,7 @@ from graphops.statistics import parameters
 from hls_backend import lower
 from hls_backend.compare import compare
 from passes import FoldConstants, IntegerWeights, Quantize
+from passes.errors import PassError
 
 KINDS = {i: v for v, i in onnx.TensorProto.DataType.items()}
 
@@ -102,3 +103,10 @@ def test_weights_that_lie_on_no_grid_stay(scale: list[float]) -> None:
     notes = IntegerWeights().apply(model).notes
     assert len(notes) == 1
     assert name.removesuffix("_scale") in notes[0]
+
+
+def test_an_opset_without_broadcasting_is_refused() -> None:
+    model = quantised(4)
+    next(o for o in model.opset_import if o.domain == "").version = 6
+    with pytest.raises(PassError, match="opset 6, whose Mul knows no scale a channel; convert it"):
+        IntegerWeights().apply(model)
