@@ -9,7 +9,6 @@ from typing import Literal
 
 from hls_backend.dataflow import Dataflow, End, Stream
 from hls_backend.layers import StreamingFIFO
-from hls_backend.schedule import Kind
 from hls_backend.sizing import rooms
 
 Implementation = Literal["rtl", "hls", "finn"]
@@ -25,15 +24,17 @@ def depths(dataflow: Dataflow, implementation: Implementation) -> dict[str, int]
         dataflow: folded; with width converters or without, with no FIFOs.
         implementation: whose layers it is built of.
     """
-    kinds: tuple[Kind, ...] = ("rtl", "hls") if implementation == "finn" else (implementation,)
+    wanted = rooms(dataflow, "hls" if implementation == "hls" else "rtl")
+    if implementation == "finn":  # its windows are RTL as far as there is RTL for them, else finn-hlslib's
+        at_joins = {s.name for n in dataflow.layers if len(n.inputs) > 1 for s in dataflow.inputs_of(n)}
+        for name, room in rooms(dataflow, "hls").items():
+            if name in at_joins:
+                wanted[name] = max(room, wanted.get(name, 0))
     found: dict[str, int] = {}
-    for kind in kinds:
-        wanted = rooms(dataflow, kind)
-        for stream in dataflow.streams:
-            port = dataflow.target_port(stream) or dataflow.source_port(stream)
-            if stream.name in wanted and port is not None:
-                depth = ceil(wanted[stream.name] / port.lanes)
-                found[stream.name] = max(depth, found.get(stream.name, 0))
+    for stream in dataflow.streams:
+        port = dataflow.target_port(stream) or dataflow.source_port(stream)
+        if stream.name in wanted and port is not None:
+            found[stream.name] = ceil(wanted[stream.name] / port.lanes)
     return {name: depth for name, depth in found.items() if depth > 2}
 
 

@@ -7,8 +7,7 @@ implementations differ:
   its ring has room for a window and the furthest step to the next;
 - finn-hlslib's ConvolutionInputGenerator fills as many rows as the kernel has first, and then reads the next rows in
   step with the windows that it writes, an element for an element (slidingwindow.h: ``counter_internal_block``), until
-  it has as many as the stride; it frees them a row of windows at a time. FINN's own RTL starts as ours does; its depths
-  are the more of both.
+  it has as many as the stride; it frees them a row of windows at a time.
 """
 
 from __future__ import annotations

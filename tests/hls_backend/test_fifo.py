@@ -100,7 +100,7 @@ def test_windows_that_fill_rows_first_need_a_deeper_fifo(convolutions: int, widt
     found = depths(joined, "hls")
     assert 2 * width < found["skip"] - depths(joined, "rtl")["skip"] + convolutions * width
     assert 2 * width * convolutions < found["skip"] <= (3 * width + 8) * convolutions
-    assert depths(joined, "finn").items() >= found.items()
+    assert depths(joined, "finn") == {"skip": found["skip"]}, "as deep, whichever windows FINN takes"
 
 
 @pytest.mark.parametrize("kind", ["rtl", "hls"])
