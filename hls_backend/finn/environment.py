@@ -111,7 +111,8 @@ def make(folder: Path, torch: str = TORCH, torch_index: str = "", progress: Prog
             "with --at."
         )
     tell(0, 4, "a virtual environment")
-    _call([sys.executable, "-m", "venv", str(folder)], "a virtual environment", "install Python's venv")
+    if not environment.python.exists():
+        _call([sys.executable, "-m", "venv", str(folder)], "a virtual environment", "install Python's venv")
     tell(1, 4, "torch")
     index = ["--index-url", torch_index] if torch_index else []
     elsewhere = "name an index that has it with --torch-index, or another build with --torch torch==2.13.0 (several GB)"

@@ -16,7 +16,12 @@ from tests.hls_backend.finn.conftest import Designer
 
 
 def skip_depth(design: Design) -> int:
-    (depth,) = depths(insert_width_converters(design.dataflow), "finn").values()
+    """Of the stream that leaves the fork for the join."""
+    joined = insert_width_converters(design.dataflow)
+    skip = joined.outputs_of(only(joined, DuplicateStreams))[1]
+    assert skip.target, "it does not leave the dataflow"
+    assert skip.target.layer == only(joined, AddStreams).name
+    depth = depths(joined, "finn")[skip.name]
     assert depth > 100
     return depth
 
@@ -25,7 +30,7 @@ def test_the_skip_waits_behind_its_fork(the_block: Designer) -> None:
     design = the_block()
     dataflow = for_finn(design.dataflow, "finn-plus")
     found = attributes(dataflow)
-    assert found.outputs[only(dataflow, DuplicateStreams).name] == [2, skip_depth(design)]
+    assert found.outputs[only(dataflow, DuplicateStreams).name][1] == skip_depth(design)
     assert found.inputs[only(dataflow, AddStreams).name] == [2, 2]
 
 
@@ -33,21 +38,30 @@ def test_behind_a_width_converter_it_waits_before_its_join(the_block: Designer) 
     """Seen in FINN+: a converter stands between the fork and the join, and the FIFO behind it takes its depth."""
     design = the_block()
     join = only(design.dataflow, AddStreams)
-    converted = for_finn(design.dataflow.fold({join.name: Folding(pe=4)}), "finn-plus")
-    found = attributes(converted)
-    assert found.outputs[only(converted, DuplicateStreams).name] == [2, 2]
-    assert max(found.inputs[join.name]) > 100
+    dataflow = for_finn(design.dataflow.fold({join.name: Folding(pe=4)}), "finn-plus")
+    found = attributes(dataflow)
+    joined = insert_width_converters(dataflow)
+    skip = joined.inputs_of(only(joined, AddStreams))[1]
+    wanted = depths(joined, "finn")
+    before = wanted.get(f"{skip.name}_dwc_in", 2)
+    assert found.outputs[only(dataflow, DuplicateStreams).name][1] == before
+    assert found.inputs[join.name][1] == wanted.get(skip.name, 2)
+    assert max(before, found.inputs[join.name][1]) > 25
 
 
 def test_fifos_are_numbered_as_finn_does(the_block: Designer) -> None:
     """In FINN+, the FIFO of the fork's last output is StreamingFIFO_rtl_1, behind that of the input."""
     design = the_block()
-    found = inserted(for_finn(design.dataflow, "finn-plus"), "finn-plus")
-    assert found[:3] == [2, skip_depth(design), 2]
-    assert set(found[3:]) == {2}
+    dataflow = for_finn(design.dataflow, "finn-plus")
+    found = inserted(dataflow, "finn-plus")
+    first, second, third, *_ = found
+    assert (first, second) == (2, skip_depth(design))
+    assert third == attributes(dataflow).outputs[only(dataflow, DuplicateStreams).name][0]
     converters = len(insert_width_converters(design.dataflow).layers) - len(design.dataflow.layers)
     assert converters > 0
     assert len(found) == len(design.dataflow.streams) + converters
+    wanted = depths(insert_width_converters(dataflow), "finn").values()
+    assert sorted(d for d in found if d > 2) == sorted(wanted)
 
 
 @pytest.mark.parametrize(
