@@ -28,7 +28,7 @@ _ALONE = ("finn-plus==1.6.1", "brevitas==0.13.0", "mip==1.17.0", "dependencies==
 _BESIDES = ("cffi", "psutil", "onnx-graphsurgeon", "setuptools<70")
 
 _MARK = "graphops-finn.json"
-"""Stands in an environment of ours, from before its first package on."""
+"""Stands in an environment of ours from the beginning on, and names its packages once they are all there."""
 
 _SPACE_GB = 3
 
@@ -48,6 +48,9 @@ class Environment:
         """What it lacks of what FINN+ is known by; empty where it is right."""
         if not self.python.exists():
             return ["python"]
+        mark = self.folder / _MARK
+        if mark.exists() and not mark.read_text().strip():
+            return ["packages, as it was left half made"]
         found = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in distributions(path=self._paths())}
         return [
             f"{name} {version}"
@@ -101,7 +104,7 @@ def make(folder: Path, torch: str = TORCH, torch_index: str = "", progress: Prog
     tell = progress or (lambda done, total, text: None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(json.dumps({"torch": torch, "packages": _ALONE}))
+        mark.write_text("")
     except OSError as error:
         raise UserError(f"FINN+'s environment cannot be made in {str(folder)!r}: {error.strerror}.") from error
     free = shutil.disk_usage(folder).free / 1e9
@@ -122,6 +125,7 @@ def make(folder: Path, torch: str = TORCH, torch_index: str = "", progress: Prog
     _install(environment, ["--no-deps", *_ALONE], remedy)
     tell(3, 4, "what FINN+ needs")
     _install(environment, [*required_besides(environment), *_BESIDES], remedy)
+    mark.write_text(json.dumps([torch, *_ALONE]) + "\n")
     tell(4, 4, "")
     return find(folder)
 
@@ -154,4 +158,4 @@ def _call(command: list[str], what: str, remedy: str) -> None:
         said = [line.removeprefix("ERROR: ") for line in (ran.stdout + ran.stderr).splitlines() if "ERROR" in line]
         reason = said[-1] if said else (ran.stderr.strip().splitlines() or ["it does not say why"])[-1]
         short = what if len(what) < 100 else what[:100] + " ..."
-        raise UserError(f"pip could not get {short} ({reason[:200].rstrip('.')}); {remedy}.")
+        raise UserError(f"{short} could not be had ({reason[:200].rstrip('.')}); {remedy}.")
