@@ -23,7 +23,8 @@ class RemoveSkips(Pass):
     """The join becomes its main path; what only the skip used goes. Exact only where the gate is 0.
 
     In a quantised network a quantiser that only prepared the main path for the addition goes as well where what the
-    join made is quantised again, and the integers of a QLinearAdd's main path move to the grid of its result.
+    join made is quantised again (with ``faded`` it stays), and the integers of a QLinearAdd's main path move to the
+    grid of its result.
 
     Of n skips, numbered as the first rewiring pass met them, stage k of K removes ``ceil(n * k / K)`` (Weng et al.
     2021, Algorithm 1, where K is 3), so that stages run one after the other remove what the last one removes alone.
@@ -88,7 +89,8 @@ class RemoveSkips(Pass):
                 )
             node, slot = joins[skip.number]
             if node.outputs:  # else it went with the skip path of another
-                editor.redirect(node.outputs[0], without_join(editor, node, slot))
+                main_path = node.inputs[slot] if self.faded else without_join(editor, node, slot)
+                editor.redirect(node.outputs[0], main_path)
                 editor.remove(node)
             return None
 

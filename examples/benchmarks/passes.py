@@ -1,9 +1,11 @@
 """How long finding and removing skip connections takes, and how much memory.
 
-    python -m examples.benchmarks.passes --nodes 1000 10000 50000 --rounds 5
+    python -m examples.benchmarks.passes --nodes 1000 10000 50000 --rounds 5 --tools-python tools/bin/python
 
-Every graph is run beside what onnx-graphsurgeon needs to import and export it. Memory is the peak of a process of its
-own that reads the model from a file, does the one thing and writes the result.
+Every graph is run beside what onnx-graphsurgeon needs to import and export it, and beside what other tools need to do
+as much to it as they can: onnxslim, onnxsim, onnxoptimizer and the onnxscript rewriter, in an environment of theirs.
+Times are processor seconds, on which other work on the machine has less influence. Memory is the peak of a process of
+its own that reads the model from a file, does the one thing and writes the result.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import gc
 import math
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,6 +27,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from examples.benchmarks.networks import residual, transformer
+from examples.benchmarks.tool import TOOLS
 from passes import GateSkips, RemoveSkips, ShortenSkips, find_skips
 
 Task = Callable[[onnx.ModelProto], onnx.ModelProto | None]
@@ -54,9 +58,9 @@ TASKS: dict[str, Task] = {"graphsurgeon": graphsurgeon, "find": find, "remove": 
 
 def seconds(task: Task, model: onnx.ModelProto) -> float:
     gc.collect()
-    start = time.perf_counter()
+    start = time.process_time()
     task(model)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def peak(task: str, path: Path) -> float:
@@ -88,6 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nodes", type=int, nargs="+", default=[100, 1000, 10_000, 50_000])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tools-python", type=Path, help="a Python with onnxslim, onnxsim, onnxoptimizer, onnxscript")
+    parser.add_argument("--limit", type=int, default=300, help="processor seconds after which another tool is stopped")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -100,8 +106,14 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
+        ours: dict[int, float] = {}
         for nodes in options.nodes:
-            print(row(nodes, options.rounds, path), flush=True)
+            line, ours[nodes] = row(nodes, options.rounds, path)
+            print(line, flush=True)
+        if options.tools_python is None:
+            print(f"\nBeside {', '.join(TOOLS)}: not measured, as --tools-python names no Python that has them.")
+        else:
+            beside(ours, options.tools_python, options.limit, path)
         model = transformer()
         path.write_bytes(model.SerializeToString())
         parameters = sum(math.prod(i.dims) for i in model.graph.initializer)
@@ -110,8 +122,30 @@ def main() -> None:
         print(f"{peak('nothing', path):.0f} MB to read it and do nothing.")
 
 
-def row(nodes: int, rounds: int, path: Path) -> str:
-    """Medians of ``rounds`` rounds in which the tasks take turns."""
+def beside(ours: dict[int, float], python: Path, limit: int, path: Path) -> None:
+    """A table of what other tools take, the time of ours (find and remove) given by number of nodes."""
+    print("\n| nodes | find + remove s |", " | ".join(f"{tool} s" for tool in TOOLS), "|")
+    print("| --- | --- |", " | ".join("---" for _ in TOOLS), "|")
+    for nodes, own in ours.items():
+        path.write_bytes(residual(nodes).SerializeToString())
+        cells = [by_tool(tool, python, limit, path) for tool in TOOLS]
+        print("|", " | ".join([f"{nodes:,}", f"{own:.3f}", *cells]), "|", flush=True)
+
+
+def by_tool(tool: str, python: Path, limit: int, path: Path) -> str:
+    """Processor seconds of another tool, or why there are none."""
+    command = [str(python), str(Path(__file__).with_name("tool.py")), tool, str(path), str(limit)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"stopped after {limit} s"
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it crashed"])[-1]
+        return "not there" if "ModuleNotFoundError" in last else f"fails: {last[:60]}"
+    return f"{float(done.stdout.split()[-1]):.3f}"
+
+
+def row(nodes: int, rounds: int, path: Path) -> tuple[str, float]:
+    """Medians of ``rounds`` rounds in which the tasks take turns; and the seconds of find and remove."""
     model = residual(nodes)
     times: dict[str, list[float]] = {name: [] for name in TASKS}
     for _ in range(rounds):
@@ -121,7 +155,7 @@ def row(nodes: int, rounds: int, path: Path) -> str:
     path.write_bytes(model.SerializeToString())
     peaks = " ".join(f"{peak(name, path):.0f}" for name in TASKS)
     figures = [f"{theirs:.3f}", f"{found:.3f}", f"{removed:.3f}", f"{(found + removed) / theirs:.2f}", peaks]
-    return "| " + " | ".join([f"{nodes:,}", f"{nodes // 5:,}", *figures]) + " |"
+    return "| " + " | ".join([f"{nodes:,}", f"{nodes // 5:,}", *figures]) + " |", found + removed
 
 
 if __name__ == "__main__":

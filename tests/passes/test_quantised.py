@@ -172,6 +172,17 @@ def test_gates_of_dequantised_numbers(by_onnxruntime: dict[str, onnx.ModelProto]
     assert_equal(RemoveSkips().apply(gated).model, RemoveSkips().apply(model).model)
 
 
+def test_faded_skips_of_dequantised_numbers_go_exactly(by_onnxruntime: dict[str, onnx.ModelProto]) -> None:
+    """The quantiser in front of the addition stays, as training has seen it."""
+    model = GateSkips().apply(by_onnxruntime["QDQ"]).model
+    for initializer in model.graph.initializer:
+        if initializer.name in {s.gate for s in find_skips(model)}:
+            initializer.CopyFrom(numpy_helper.from_array(np.array(0, np.float32), initializer.name))
+    rest = applied(RemoveSkips(faded=True), model).model
+    assert find_skips(rest) == []
+    np.testing.assert_array_equal(run(rest, feeds(model))[0], run(model, feeds(model))[0])
+
+
 def test_quantised_layers_keep_their_batch_norms() -> None:
     """Folded weights would lie on no grid."""
     model = onnx.load(next(path for path in BREVITAS if "qcdq" in path.stem))
