@@ -47,6 +47,7 @@ def learned_scales(model: onnx.ModelProto, trained: set[str]) -> set[str]:
         if is_quantiser(node):
             narrow = read(node, constants).bits <= _MOST_BITS
             (found if narrow and node.input[0] in moving else fixed).add(node.input[1])
+            fixed.update(node.input[2:])  # exporters share equal constants
         if not moving.isdisjoint(node.input):
             moving.update(node.output)
     found = (found - fixed).intersection(constants)

@@ -316,6 +316,12 @@ def test_the_grid_of_a_bias_is_not_learned_where_it_was_folded_to_a_constant() -
     assert set(prepare(folded).roles.trained) == set(prepare(quantised()).roles.trained)
 
 
+def test_a_constant_that_is_a_scale_here_and_a_bit_width_there_is_not_learned() -> None:
+    model = quantised()
+    next(n for n in model.graph.node if n.output[0] == "qf").input[1] = "bits2"
+    assert "bits2" not in prepare(model).roles.trained
+
+
 def test_scales_stay_positive_and_at_least_half_remains_after_a_step() -> None:
     layout = Layout({"w": (3,), "s": (2,), "t": ()})
     parameters = layout.pack({"w": zeros(3), "s": np.array([1, 2], np.float32), "t": number(4)})
