@@ -22,7 +22,7 @@ class Option:
 
     Attributes:
         name: as in Python and in recipes, with underscores.
-        type: what a value is: str, int, float or bool; of a tuple, what its items are.
+        type: what a value is: str, int, float or bool; of a tuple, what its items are; str where several are allowed.
         many: whether the field is a tuple.
         choices: the values it may have; empty where any will do.
         default: its default; ``dataclasses.MISSING`` where it has none.
@@ -48,7 +48,8 @@ def options(cls: type) -> list[Option]:
 
 def _option(field: dataclasses.Field[Any], hint: Any, text: str) -> Option:
     if get_origin(hint) in (Union, types.UnionType):
-        hint = next(argument for argument in get_args(hint) if argument is not type(None))
+        kinds = [argument for argument in get_args(hint) if argument is not type(None)]
+        hint = kinds[0] if len(kinds) == 1 else str  # what a text means is found out when the value is checked
     many = get_origin(hint) is tuple
     if many:
         hint = get_args(hint)[0]
@@ -109,7 +110,8 @@ def make(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 def first_error(error: Any, where: str) -> str:
     """The first of pydantic's findings as a sentence."""
     finding = error.errors()[0]
-    name = ".".join(str(part) for part in finding["loc"] if not str(part).startswith("function-"))
+    parts = [str(part) for part in finding["loc"]]
+    name = ".".join(part for part in parts if part != "float" and not part.startswith("function-"))
     expected = finding["msg"].removeprefix("Input ").removeprefix("Value error, ")
     if finding["type"] == "missing":
         return f"{where} needs the option {name!r}; give it."

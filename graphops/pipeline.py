@@ -112,6 +112,7 @@ class Pipeline:
             write_bytes(runner.folder.path / "recipe.yaml", resolved(self, bench).encode())
             records = [runner.do(planned) for planned in self.planned]
             write_report(runner.folder.path, self.title, records)
+            runner.folder.curves.draw(at_end=True)
         return Run(runner.folder.path, tuple(records))
 
     def _given(self, model: onnx.ModelProto | str | Path | None) -> onnx.ModelProto | Path | None:

@@ -4,7 +4,7 @@ run.json                  whose folder it is
 recipe.yaml               the recipe, every default spelled out
 00-input/model.onnx       the model given, if one was
 01-shorten-skips/         a step: model.onnx, and step.json once the model is whole
-metrics.jsonl             every measurement of every training
+metrics.jsonl, .png       every measurement of every training, and its curves
 report.json, .md, .png    the table and the curves
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 
 from graphops.files import TEMPORARY, write_bytes, write_json
 from graphops.modelfile import fingerprint
+from graphops.report.curves import Curves
 from passes.errors import UserError
 
 _CHECKPOINTS = "checkpoints"
@@ -35,6 +36,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.curves = Curves(path)
 
     @contextmanager
     def claimed(self, identity: str, steps: list[str], force: bool) -> Iterator[None]:
@@ -120,9 +122,10 @@ class RunFolder:
         return self.path / name / _CHECKPOINTS / key[:16]
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
-        """``lines`` as metrics.jsonl."""
+        """``lines`` as metrics.jsonl; now and then its picture."""
         text = "".join(json.dumps(line) + "\n" for line in lines)
         write_bytes(self.path / "metrics.jsonl", text.encode())
+        self.curves.draw()
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -94,7 +94,7 @@ class _Observer:
         self._watch.progress(progress.step, progress.steps, ", ".join(parts))
         before, self._epoch = self._epoch, math.floor(progress.epoch)
         if before is not None and self._epoch > before:
-            names = ("epoch", "step", "loss", "accuracy", "test_accuracy", "lr")
+            names = ("epoch", "step", "loss", "accuracy", "test_accuracy", "lr", "gates")
             self._watch.metrics({name: getattr(progress, name) for name in names})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,20 @@ from graphops.data import Split
 from graphops.training.augment import augment
 
 _ORDER, _AUGMENTATION = 0, 1  # what a generator is for
+
+
+class Batch(NamedTuple):
+    """Images and what belongs to them.
+
+    Attributes:
+        images: [N, C, H, W] as stored, augmented.
+        labels: int64 [N].
+        numbers: int64 [N], where the images lie in the training set.
+    """
+
+    images: NDArray
+    labels: NDArray
+    numbers: NDArray
 
 
 class Batches:
@@ -33,8 +49,8 @@ class Batches:
         self._augmentation, self._padding = augmentation, padding
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
-    def take(self, step: int) -> tuple[NDArray, NDArray]:
-        """Images [size, C, H, W] as stored and labels [size] of step ``step``, from 0."""
+    def take(self, step: int) -> Batch:
+        """The batch of step ``step``, from 0."""
         epoch, position = divmod(step, self.epoch_steps)
         if epoch != self._epoch:
             self._order = np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self._split))
@@ -42,4 +58,4 @@ class Batches:
         chosen = self._order[position * self.size : (position + 1) * self.size]
         generator = np.random.default_rng([self._seed, _AUGMENTATION, epoch, position])
         images = augment(self._split.images[chosen], self._augmentation, self._padding, generator)
-        return images, self._split.labels[chosen]
+        return Batch(images, self._split.labels[chosen], chosen)

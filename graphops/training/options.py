@@ -13,6 +13,8 @@ from passes.errors import UserError
 
 # Fields that change nothing in the result; all others are part of a run's identity.
 HOUSEKEEPING = frozenset({"checkpoint_seconds", "checkpoint_steps"})
+# Fields that came later: at their defaults they are left out, so that runs of before go on.
+LATER = {"max_drop": None, "budget": 0}
 
 
 def _field(default: Any, help: str) -> Any:
@@ -32,7 +34,7 @@ class TrainOptions:
     batch: int = _field(128, "images a step; the incomplete batch at an epoch's end is left out")
     # the optimizer
     optimizer: Literal["sgd", "adamw"] = _field("sgd", "what turns gradients into steps")
-    lr: float = _field(0.05, "peak learning rate")
+    lr: float | Literal["auto"] = _field(0.05, "peak learning rate; auto finds one by a short range test")
     momentum: float = _field(0.9, "momentum of sgd, 0 to below 1")
     nesterov: bool = _field(True, "Nesterov's form of the momentum")
     beta1: float = _field(0.9, "adamw: decay of the mean of gradients")
@@ -63,6 +65,11 @@ class TrainOptions:
         (), "tensors, or patterns (* and ?) of their names, that follow the teacher's tensor of the same name"
     )
     feature_weight: float = _field(1.0, "weight of each feature's mean squared error, added to the loss")
+    # how good is good enough
+    max_drop: float | None = _field(
+        None, "largest drop of the test accuracy (0 to 1) below the teacher's; where it is larger, training goes on"
+    )
+    budget: int = _field(0, "epochs that may be added to keep to max_drop; beyond them the run stops")
     # the data
     augment: Literal["auto", "none", "crop", "crop-flip"] = _field(
         "auto", "random crop and flip of training images; auto goes by image size and data set"
@@ -81,13 +88,17 @@ class TrainOptions:
     checkpoint_steps: int | None = _field(None, "steps between two checkpoints")
 
     def __post_init__(self) -> None:
-        for name in "epochs steps batch lr temperature workers evaluate_limit checkpoint_steps epsilon".split():
+        for name in "epochs steps batch temperature workers evaluate_limit checkpoint_steps epsilon".split():
             self._require(name, lambda v: v > 0, "above 0")
-        for name in "weight_decay clip_norm warmup crop seed evaluate_every checkpoint_seconds feature_weight".split():
+        for (
+            name
+        ) in "weight_decay clip_norm warmup crop seed evaluate_every checkpoint_seconds feature_weight budget".split():
             self._require(name, lambda v: v >= 0, "0 or more")
         for name in ("momentum", "beta1", "beta2"):
             self._require(name, lambda v: 0 <= v < 1, "from 0 to below 1")
-        for name in ("distill_weight", "gates_end"):
+        self._require("lr", lambda v: v == "auto" or v > 0, "above 0, or auto")
+        self._require("lr", lambda v: v == "auto" or math.isfinite(v), "finite")
+        for name in ("distill_weight", "gates_end", "max_drop"):
             self._require(name, lambda v: 0 <= v <= 1, "from 0 to 1")
         self._require("gamma", lambda v: 0 < v <= 1, "above 0, at most 1")
         self._require("milestones", lambda v: all(0 < m < 1 for m in v), "fractions between 0 and 1")
@@ -109,6 +120,7 @@ class TrainOptions:
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result, as JSON takes them."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if k not in HOUSEKEEPING}
+        values = {k: v for k, v in values.items() if k not in LATER or v != LATER[k]}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod

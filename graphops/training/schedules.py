@@ -13,14 +13,20 @@ def learning_rate(options: TrainOptions, step: int, steps: int) -> float:
     It rises linearly to ``lr`` over the warm-up, then is constant, falls as half a cosine to 0 at the run's end
     (Loshchilov and Hutter 2017, without restarts), or is multiplied by ``gamma`` at each milestone.
     """
+    peak = float(options.lr)  # a range test has put a number in the place of "auto"
     warmup = min(options.warmup, steps // 10)
     if step < warmup:
-        return options.lr * (step + 1) / warmup
+        return peak * (step + 1) / warmup
     if options.schedule == "constant":
-        return options.lr
+        return peak
     if options.schedule == "step":
-        return options.lr * options.gamma ** sum(step >= m * steps for m in options.milestones)
-    return options.lr * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+        return peak * options.gamma ** sum(step >= m * steps for m in options.milestones)
+    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def added_rate(options: TrainOptions, step: int, steps: int) -> float:
+    """The learning rate in step ``step`` (from 0) of ``steps`` that are added to a run: from a tenth of ``lr`` to 0."""
+    return float(options.lr) * 0.1 * (1.0 - step / steps)
 
 
 def gate_values(options: TrainOptions, step: int, steps: int, count: int) -> list[float]:

@@ -61,6 +61,7 @@ class Teacher:
         )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it runs beside a training step
         options.log_severity_level = 4
         self._session = onnxruntime.InferenceSession(
             standard(copy).SerializeToString(), options, providers=["CPUExecutionProvider"]

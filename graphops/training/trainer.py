@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from graphops.data import DataSet
 from graphops.data.feed import METADATA_KEY, Feed
 from graphops.evaluate import evaluate
+from graphops.report.curves import Curves
 from graphops.training import augment, optimizers, runtime, schedules
+from graphops.training.ahead import Ahead
+from graphops.training.bar import Bar
 from graphops.training.batches import Batches
 from graphops.training.checkpoint import Checkpoint, Checkpoints
 from graphops.training.engine import Engine, StepResult, usable_cores
@@ -33,6 +36,8 @@ from graphops.training.options import TrainOptions
 from graphops.training.prepare import Prepared, prepare, probe
 from graphops.training.progress import Progress, Trained
 from graphops.training.quantisers import Scales
+from graphops.training.range_test import find_rate
+from graphops.training.remembered import Remembered, fits
 from graphops.training.rewrites import of_checkpoint
 from graphops.training.teacher import Teacher
 from passes.errors import UserError
@@ -59,8 +64,8 @@ def train(
         dataset: its class count must be that of the model.
         options: see ``TrainOptions``.
         teacher: a model of the same classes whose logits (and ``features``) the model follows.
-        folder: where checkpoints and ``metrics.jsonl`` go. A second call with the same arguments and folder goes on
-            where the first stopped, or gives the finished result at once.
+        folder: where checkpoints, ``metrics.jsonl`` and its picture go. A second call with the same arguments and
+            folder goes on where the first stopped, or gives the finished result at once.
         progress: called after each step; an exception from it stops the training.
 
     Raises:
@@ -89,6 +94,8 @@ class _State:
     first_loss: float = math.nan
     test_accuracy: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    lr: float | None = None  # found by a range test
+    added: int = 0  # epochs that were added to clear the bar
 
 
 class _Run:
@@ -108,7 +115,7 @@ class _Run:
         self.prepared, shapes = _checked(model, self.feed, dataset, options)
         augmentation = augment.kind(options, dataset.name, *dataset.image_shape[1:])
         self.batches = Batches(dataset.train, options.batch, options.seed, augmentation, options.crop)
-        self.steps = options.steps or max(1, round(options.epochs * self.batches.epoch_steps))
+        self.planned = options.steps or max(1, round(options.epochs * self.batches.epoch_steps))
 
         self.checkpoints = Checkpoints(folder) if folder else None
         saved = self.checkpoints.load() if self.checkpoints else None
@@ -126,6 +133,9 @@ class _Run:
             if teacher is not None and graph.wanted
             else None
         )
+        self.bar = self._bar(teacher)
+        self.remembered = self._remembered(augmentation)
+        self.ahead = Ahead(self._prepare)
         example = self._inputs(dataset.train.images[:2], dataset.train.labels[:2])
         feeds = {name: (array.dtype, array.shape[1:]) for name, array in example.items()}
         _check_teacher({name: tail for name, (_, tail) in feeds.items()}, shapes)
@@ -140,24 +150,38 @@ class _Run:
         self.optimizer = optimizers.make(options, self.engine.layout.size)
         if saved:
             self._restore(saved)
+        elif options.lr == "auto":
+            self._find_rate()
+        if self.state.lr is not None:
+            self.options = replace(options, lr=self.state.lr)
+            self.notes.append(f"The learning rate {self.state.lr:.3g} was found by a range test.")
         self.metrics = Metrics(folder, saved.header["metrics"] if saved else 0)
+        self.curves = Curves(folder)
+
+    @property
+    def steps(self) -> int:
+        """The steps of the run, with those that were added to clear the bar."""
+        return self.planned + self.state.added * self.batches.epoch_steps
 
     def finish(self) -> Trained:
         """Train to the end."""
         for note in self.notes:
             self._report(0.0, note)
+        if self.state.step == 0 and self.state.lr is not None:
+            self._save()  # the range test is not done again
         begun = saved_at = time.monotonic()
         seconds_before, steps_before = self.state.seconds, self.state.step
         whole = True  # whether the state is one between two steps
         with DeferredInterrupt() as interrupt:
             try:
-                while self.state.step < self.steps:
+                while self.state.step < self.steps or self._goes_on():
                     whole = False
                     self._step()
                     self.state.seconds = seconds_before + time.monotonic() - begun
                     at_end = self.state.step % self.batches.epoch_steps == 0 or self.state.step == self.steps
                     if at_end:
                         self._end_epoch()
+                        self.curves.draw()
                     whole = True
                     now = time.monotonic()
                     if at_end or self._due(now - saved_at):
@@ -169,10 +193,13 @@ class _Run:
                 if whole:
                     self._save()
                 raise
+        self.curves.draw(at_end=True)
+        self._refuse_drop()
         return Trained(self._model(), self.state.history, tuple(self.notes))
 
     def close(self) -> None:
         """Let threads and files go."""
+        self.ahead.close()
         self.engine.close()
         self.metrics.close()
 
@@ -184,18 +211,88 @@ class _Run:
         loss = Loss(weight, options.distill, options.temperature, self.prepared.features, options.feature_weight)
         return add_loss(self.prepared.model, self.prepared.logits, loss)
 
-    def _inputs(self, images: NDArray, labels: NDArray) -> dict[str, NDArray]:
+    def _bar(self, teacher: onnx.ModelProto | None) -> Bar | None:
+        options = self.options
+        if options.max_drop is None:
+            return None
+        if teacher is None:
+            raise UserError("`max_drop` compares with a teacher, and there is none; give one.")
+        return Bar(teacher, self.dataset, self.feed.normalisation, options.evaluate_limit, options.max_drop)
+
+    def _remembered(self, augmentation: str) -> Remembered | None:
+        """The teacher's values by image, where images are seen again as they were."""
+        images = self.dataset.train.images
+        again = self.planned >= 2 * self.batches.epoch_steps
+        if self.teacher is None or augmentation != "none" or not again or not fits(self.teacher, images):
+            return None
+        return Remembered(self.teacher, images, self.batches.size)
+
+    def _inputs(self, images: NDArray, labels: NDArray, numbers: NDArray | None = None) -> dict[str, NDArray]:
         inputs = {self.prepared.input: self.feed(images), LABELS: labels}
+        if self.remembered is not None and numbers is not None:
+            return inputs | self.remembered(numbers)
         return inputs | self.teacher(images) if self.teacher else inputs
+
+    def _prepare(self, step: int) -> dict[str, NDArray]:
+        """What step ``step`` (from 0) is fed with."""
+        return self._inputs(*self.batches.take(step))
+
+    def _find_rate(self) -> None:
+        """Find a learning rate, and leave all as it was."""
+        engine, options = self.engine, self.options
+        before = {name: buffer.copy() for name, buffer in self._buffers().items()}
+
+        def step(number: int, rate: float) -> float:
+            result = engine.step(self._prepare(number))
+            optimizers.clip(result.gradient, options.clip_norm)
+            with self.scales.positive():
+                self.optimizer.update(engine.parameters, result.gradient, rate, number)
+            return result.terms["loss"]
+
+        self.state.lr, _ = find_rate(step, math.log(self.classes), options.optimizer)
+        for name, buffer in self._buffers().items():
+            buffer[...] = before[name]
+
+    def _goes_on(self) -> bool:
+        """Whether an epoch is added, because the bar is missed and the budget allows it."""
+        state = self.state
+        if self._clears() or state.added >= self.options.budget:
+            return False
+        state.added += 1
+        state.loss_sum, state.right, state.counted = 0.0, 0, 0
+        return True
+
+    def _clears(self) -> bool:
+        return self.bar is None or self.bar.is_cleared_by(self.state.test_accuracy or 0.0)
+
+    def _refuse_drop(self) -> None:
+        if self.bar is None or self._clears():
+            return
+        found, wanted = self.state.test_accuracy or 0.0, self.bar.teacher_accuracy
+        epochs = self.steps / self.batches.epoch_steps
+        where = f"; {self.checkpoints.last} holds it" if self.checkpoints else ""
+        raise UserError(
+            f"Training ended at {found:.2%} of the test images after {epochs:.4g} epochs, {wanted - found:.2%} below "
+            f"its teacher's {wanted:.2%}, where max_drop allows {self.bar.max_drop:.2%}{where}; allow a larger "
+            "max_drop or a larger budget, or take out less at a time."
+        )
+
+    def _rate(self, step: int) -> float:
+        """The learning rate of step ``step``, from 0."""
+        if step < self.planned:
+            return schedules.learning_rate(self.options, step, self.planned)
+        length = self.batches.epoch_steps
+        return schedules.added_rate(self.options, (step - self.planned) % length, length)
 
     def _step(self) -> None:
         options, state, engine = self.options, self.state, self.engine
-        images, labels = self.batches.take(state.step)
-        lr = schedules.learning_rate(options, state.step, self.steps)
-        factors = schedules.gate_values(options, state.step, self.steps, len(engine.gates))
+        lr = self._rate(state.step)
+        factors = schedules.gate_values(options, min(state.step, self.planned - 1), self.planned, len(engine.gates))
         for name, factor in zip(engine.gates, factors, strict=True):
             engine.gates[name][...] = self.gates_before[name] * np.float32(factor)
-        result = engine.step(self._inputs(images, labels))
+        inputs = self.ahead.take(state.step, self.steps)
+        labels = inputs[LABELS]
+        result = engine.step(inputs)
         norm = optimizers.clip(result.gradient, options.clip_norm)
         self._refuse_divergence(result, norm, lr)
         with self.scales.positive():
@@ -215,7 +312,8 @@ class _Run:
     def _end_epoch(self) -> None:
         state, options = self.state, self.options
         epoch, last = state.step / self.batches.epoch_steps, state.step == self.steps
-        tested = options.evaluate_every > 0 and (last or round(epoch) % options.evaluate_every == 0)
+        every = options.evaluate_every
+        tested = (last and self.bar is not None) or (every > 0 and (last or round(epoch) % every == 0))
         if tested:
             state.test_accuracy = evaluate(
                 self.prepared.runnable(self.engine.values()),
@@ -229,7 +327,7 @@ class _Run:
             "loss": state.loss_sum / state.counted,
             "accuracy": state.right / (state.counted * self.batches.size),
             "test_accuracy": state.test_accuracy if tested else None,
-            "lr": schedules.learning_rate(options, state.step - 1, self.steps),
+            "lr": self._rate(state.step - 1),
             "gates": self._gates(),
             "seconds": round(state.seconds, 3),
         }
@@ -306,7 +404,7 @@ class _Run:
                 accuracy=state.right / (state.counted * self.batches.size) if done else last.get("accuracy", math.nan),
                 images_per_second=speed,
                 seconds_left=(self.steps - state.step) * self.batches.size / speed if speed else math.nan,
-                lr=schedules.learning_rate(self.options, max(0, state.step - 1), self.steps),
+                lr=self._rate(max(0, state.step - 1)),
                 gates=tuple(self._gates()),
                 test_accuracy=state.test_accuracy,
                 note=note,

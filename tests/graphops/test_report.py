@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from graphops.report.curves import _on_one_axis, curves
 from graphops.report.plot import plot
 from graphops.report.run import COLUMNS, markdown, table
 from graphops.report.text import duration, number, percent, shape_text
@@ -64,3 +65,37 @@ def test_figures_as_people_read_them() -> None:
     assert shape_text((None, "C", 32)) == "?xCx32"
     assert shape_text(None) == "?"
     assert (duration(3.14), duration(3725), duration(None)) == ("3.1", "3,725.0", "-")
+
+
+STEPS = [
+    {"kind": "step", "step": k, "loss": 1 / k, "accuracy": 0.5, "lr": 0.1, "gates": [1 - k / 8]} for k in range(1, 9)
+]
+EPOCHS = [
+    {"kind": "epoch", "epoch": e, "step": 4 * e, "loss": 1 / e, "accuracy": 0.5, "lr": 0.1, "test_accuracy": 0.6}
+    for e in (1, 2)
+]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        STEPS[:2],
+        [*STEPS[:4], EPOCHS[0], *STEPS[4:], EPOCHS[1]],
+        [{"folder": "01-a", **EPOCHS[0]}, {"folder": "01-a", "test_accuracy": 0.7}, {"folder": "02-b", **EPOCHS[0]}],
+        [],
+    ],
+    ids=["before the first epoch's end", "a training", "a run", "nothing"],
+)
+def test_the_curves_are_a_picture(lines: list[dict[str, Any]]) -> None:
+    picture = Image.open(io.BytesIO(curves(lines)))
+    assert picture.format == "PNG"
+    assert (picture.height >= 1000) == any("gates" in line for line in lines), "gates have an axis of their own"
+
+
+def test_trainings_lie_one_after_another() -> None:
+    run = [{"folder": f, **e} for f in ("01-a", "03-b") for e in EPOCHS]
+    points, ends = _on_one_axis([*run[:2], {"folder": "02-c", "test_accuracy": 0.5}, *run[2:]])
+    assert [point["x"] for point in points] == [1, 2, 3, 4]
+    assert ends == [2]
+    steps, _ = _on_one_axis([*STEPS, *EPOCHS])
+    assert [point["x"] for point in steps[:4]] == [0.25, 0.5, 0.75, 1.0]

@@ -55,6 +55,7 @@ def test_what_a_run_leaves(model: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in done.folder.iterdir() if not path.name.startswith(".")) == [
         *folders,
         "metrics.jsonl",
+        "metrics.png",
         "recipe.yaml",
         "report.json",
         "report.md",
