@@ -147,7 +147,7 @@ def judge(design: Design, expected: Mapping[str, list[str]], found: Mapping[str,
         rows=tuple(rows),
         joints=tuple(joints),
         verified=found["verified"],
-        wanted=tuple(inserted(dataflow, design.flavour)),
+        wanted=tuple(inserted(dataflow)),
         found=tuple(found["fifos"]),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from hls_backend import fifo
-from hls_backend.dataflow import Dataflow, End, Flavour, Stream
+from hls_backend.dataflow import Dataflow, End, Stream
 from hls_backend.finn.order import by_level
 from hls_backend.widths import insert_width_converters
 
@@ -71,7 +71,7 @@ def _pieces(joined: Dataflow, stream: Stream) -> Iterator[Stream]:
         yield piece
 
 
-def inserted(dataflow: Dataflow, flavour: Flavour) -> list[int]:
+def inserted(dataflow: Dataflow) -> list[int]:
     """The depths of the FIFOs that FINN will have put in, in the order in which it numbers them.
 
     Args:
@@ -83,7 +83,9 @@ def inserted(dataflow: Dataflow, flavour: Flavour) -> list[int]:
         for port, stream in enumerate(dataflow.outputs_of(layer)):
             if stream.target:
                 depths = said.outputs[layer.name][port], said.inputs[stream.target.layer][stream.target.port]
-                edges.append(_Edge(layer.name, stream.target.layer, *depths, _is_converted(dataflow, stream, flavour)))
+                target = dataflow.target_port(stream)
+                is_converted = target is not None and target.lanes != layer.outputs[port].lanes
+                edges.append(_Edge(layer.name, stream.target.layer, *depths, is_converted))
     order = [layer.name for layer in dataflow.layers]
     order, edges, _ = _put_in(order, edges, "converter", lambda edge: edge.is_converted)
     order, edges, put = _put_in(order, edges, "fifo", lambda edge: True)
@@ -136,12 +138,3 @@ def _put_in(
             parts += [_Edge(node, name, edge.before, LEAST), _Edge(name, edge.target, LEAST, edge.after)]
         nodes += [node, *new]
     return by_level(nodes, [(e.source, e.target) for e in parts]), parts, put
-
-
-def _is_converted(dataflow: Dataflow, stream: Stream, flavour: Flavour) -> bool:
-    """Whether FINN puts a width converter there."""
-    source, target = dataflow.source_port(stream), dataflow.target_port(stream)
-    if source is None or target is None or source.lanes == target.lanes:
-        return False
-    ends = [end for end in (stream.source, stream.target) if end]
-    return not any(dataflow.layer(e.layer).finn_op(flavour) == "StreamingDataWidthConverter" for e in ends)

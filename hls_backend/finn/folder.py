@@ -55,9 +55,8 @@ in this folder. It needs Vivado and Vitis HLS.
 
 _STATUS = {
     "finn-plus": "`graphops finn check` runs these files through FINN+ 1.6.1 as far as that goes without Vivado.",
-    "finn-main": "These files were written to FINN's sources (main, commit 39f0c9a) and have not been run with them. "
-    "A reshape, as before padded channels, is a width converter of two equal sides: FINN builds it, but cannot run it "
-    "in Python, where it keeps the shape; leave `initial_python` out of the verification steps of such a network.",
+    "finn-main": "These files follow FINN's sources (main, commit 39f0c9a). Unlike those for FINN+, nothing in "
+    "graphops has run them.",
 }
 
 
@@ -73,7 +72,7 @@ def emit(design: Design, folder: Path) -> None:
     _write_json(folder / "specialize.json", settings.specialize(dataflow, design.flavour, device))
     _write_json(folder / "folding.json", settings.folding(dataflow, design.flavour, device))
     if design.flavour == "finn-plus":
-        _write_json(folder / "fifo.json", settings.fifos(dataflow, design.flavour))
+        _write_json(folder / "fifo.json", settings.fifos(dataflow))
     else:
         (folder / "build.py").write_text(_BUILD_SCRIPT)
     _write_json(folder / BUILD, settings.build(design))

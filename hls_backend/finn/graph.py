@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from hls_backend.dataflow import FINN_DOMAIN, Dataflow, End, Flavour, Folding, Layer, Stream
+from hls_backend.dataflow import FINN_DOMAIN, Dataflow, End, Flavour, Folding, Layer, Shape, Stream
 from hls_backend.datatypes import IntegerType
 from hls_backend.finn.order import in_finn_order
 from hls_backend.finn.types import as_finn_takes
@@ -30,11 +30,14 @@ def for_finn(dataflow: Dataflow, flavour: Flavour) -> Dataflow:
     Args:
         dataflow: with neither width converters nor FIFOs.
         flavour: which takes other types.
+
+    Raises:
+        UserError: when FINN has no layer for something that FINN+ has one for.
     """
-    return in_finn_order(_with_reshapes(as_finn_takes(dataflow, flavour)))
+    return in_finn_order(_with_reshapes(as_finn_takes(dataflow, flavour), flavour))
 
 
-def _with_reshapes(dataflow: Dataflow) -> Dataflow:
+def _with_reshapes(dataflow: Dataflow, flavour: Flavour) -> Dataflow:
     """A Reshape where a stream's two ends see it in different shapes; but an MVAU flattens what it gets itself."""
     layers: list[Layer] = []
     streams = list(dataflow.streams)
@@ -44,6 +47,12 @@ def _with_reshapes(dataflow: Dataflow) -> Dataflow:
             shape = source.shape if source else stream.shape
             if shape == port.shape or isinstance(layer, MVAU):
                 continue
+            if flavour == "finn-main":
+                raise UserError(
+                    f"{layer.name} reads its input in another shape ({_text(port.shape)}) than it is made in "
+                    f"({_text(shape)}), as where a shortcut pads channels, and FINN has no layer for that; export with "
+                    "--for finn-plus, which has one, or give the network's shortcuts weights."
+                )
             name = f"{stream.name}_reshape"
             reshape = Reshape(name, shape, port.shape, stream.type)
             lanes = (port.lanes, source.lanes if source else 1, 1)
@@ -118,6 +127,10 @@ def hardware_graph(dataflow: Dataflow, flavour: Flavour) -> onnx.ModelProto:
     graph.quantization_annotation.extend(annotations)
     opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(FINN_DOMAIN, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="graphops")
+
+
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape))
 
 
 def _tensors(streams: list[Stream] | tuple[Stream, ...]) -> Iterator[onnx.ValueInfoProto]:

@@ -9,7 +9,7 @@ from hls_backend.design import Design
 from hls_backend.finn.fifos import attributes, inserted
 from hls_backend.finn.graph import node_names
 
-_FOLDED = ("PE", "SIMD", "inWidth", "outWidth")
+_FOLDED = ("PE", "SIMD")
 """Attributes that folding sets."""
 
 _STEPS: dict[Flavour, list[str]] = {
@@ -63,15 +63,15 @@ def folding(dataflow: Dataflow, flavour: Flavour, device: str) -> dict[str, Any]
         values["outFIFODepths"] = fifos.outputs[layer.name]
         nodes[names[layer.name]] = values
     if flavour == "finn-main":  # which takes the depths of the FIFOs themselves from here as well
-        for name, depth in _fifos(dataflow, flavour).items():
+        for name, depth in _fifos(dataflow).items():
             style = "vivado" if depth > _SHIFT_REGISTER else "rtl"
             nodes[name] = {"depth": depth, "impl_style": style, "ram_style": "auto"}
     return {"Defaults": {}, **nodes}
 
 
-def fifos(dataflow: Dataflow, flavour: Flavour) -> dict[str, Any]:
+def fifos(dataflow: Dataflow) -> dict[str, Any]:
     """``fifo.json``: the depth of each FIFO that FINN+ puts in, by its name."""
-    found = _fifos(dataflow, flavour)
+    found = _fifos(dataflow)
     return {
         "fifo_depths": found,
         "impl_style": dict.fromkeys(found, "rtl"),
@@ -79,8 +79,8 @@ def fifos(dataflow: Dataflow, flavour: Flavour) -> dict[str, Any]:
     }
 
 
-def _fifos(dataflow: Dataflow, flavour: Flavour) -> dict[str, int]:
-    return {f"StreamingFIFO_rtl_{i}": depth for i, depth in enumerate(inserted(dataflow, flavour))}
+def _fifos(dataflow: Dataflow) -> dict[str, int]:
+    return {f"StreamingFIFO_rtl_{i}": depth for i, depth in enumerate(inserted(dataflow))}
 
 
 def build(design: Design) -> dict[str, Any]:

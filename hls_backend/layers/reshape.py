@@ -1,4 +1,4 @@
-"""Reshape: the same stream, seen in another shape; wires and nothing else."""
+"""Reshape: the same stream, seen in another shape; wires and nothing else. FINN+ alone has it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from hls_backend.resources import Resources
 
 @dataclass(frozen=True, eq=False)
 class Reshape(Layer):
-    """The same integers as another image, for FINN, whose tensors have one shape at both ends.
+    """The same integers as another image, for FINN+, whose tensors have one shape at both ends.
 
-    A stream of ours needs none: its ends may see it in different shapes. FINN has no layer of this name; there it is a
-    width converter whose sides are equally wide.
+    A stream of ours needs none: its ends may see it in different shapes.
 
     Attributes:
         shape, out_shape: rows, columns, channels, of one size; ``pe`` channels pass at once.
@@ -56,18 +55,10 @@ class Reshape(Layer):
     def resources(self) -> Resources:
         return Resources()
 
-    def finn_op(self, flavour: Flavour) -> str:
-        return "StreamingDataWidthConverter" if flavour == "finn-main" else self.op
-
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
-        shape, out_shape = [1, *self.shape], [1, *self.out_shape]
-        if flavour == "finn-main":
-            width = self.inputs[0].width
-            return {
-                "inShape": shape,
-                "outShape": out_shape,
-                "inWidth": width,
-                "outWidth": width,
-                "dataType": self.type.name,
-            }
-        return {"inp_shape": shape, "out_shape": out_shape, "dtype": self.type.name, "PE": self.folding.pe}
+        return {
+            "inp_shape": [1, *self.shape],
+            "out_shape": [1, *self.out_shape],
+            "dtype": self.type.name,
+            "PE": self.folding.pe,
+        }

@@ -69,9 +69,9 @@ class StreamingDataWidthConverter(Layer):
         return Resources(wide * int(self.type.bitwidth()) + counter(wide // narrow) + 4)
 
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
+        shape, out_shape = [1, *self.shape], [1, *self.out_shape]
         return {
-            "inShape": [1, *self.shape],
-            "outShape": [1, *self.out_shape],
+            **({"shape": shape} if flavour == "finn-main" else {"inShape": shape, "outShape": out_shape}),
             "inWidth": self.inputs[0].width,
             "outWidth": self.outputs[0].width,
             "dataType": self.type.name,

@@ -53,7 +53,7 @@ def test_fifos_are_numbered_as_finn_does(the_block: Designer) -> None:
     """In FINN+, the FIFO of the fork's last output is StreamingFIFO_rtl_1, behind that of the input."""
     design = the_block()
     dataflow = for_finn(design.dataflow, "finn-plus")
-    found = inserted(dataflow, "finn-plus")
+    found = inserted(dataflow)
     first, second, third, *_ = found
     assert (first, second) == (2, skip_depth(design))
     assert third == attributes(dataflow).outputs[only(dataflow, DuplicateStreams).name][0]
