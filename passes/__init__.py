@@ -15,6 +15,7 @@ from passes.inline import InlineFunctions
 from passes.integers import IntegerWeights
 from passes.merge import MergeSkips
 from passes.morph import MorphSkips
+from passes.prune import PruneChannels
 from passes.quantize import Quantize
 from passes.remove import RemoveSkips
 from passes.shorten import ShortenSkips
@@ -34,6 +35,7 @@ __all__ = [
     "Pass",
     "PassError",
     "PassResult",
+    "PruneChannels",
     "Quantize",
     "RemoveSkips",
     "ShortenSkips",

@@ -28,8 +28,8 @@ from passes import UserError
 
 WAYS = (
     "algorithm1-weights algorithm1-logits algorithm1-features resnet20-three-stages one-by-one-input one-by-one-output "
-    "one-by-one-sensitivity gates-linear gates-cosine gates-quadratic gates-in-turn morph resnet20-shorten-fold "
-    "scratch-shortresnet scratch-nonresnet"
+    "one-by-one-sensitivity gates-linear gates-cosine gates-quadratic gates-in-turn morph merge-prune "
+    "resnet20-shorten-fold scratch-shortresnet scratch-nonresnet"
 ).split()
 
 # Weng, Khodamoradi, Kastner 2021, Table I: accuracy in percent.

@@ -23,7 +23,7 @@ def test_shipped_recipes_are_found_by_name_and_read(name: str) -> None:
 WAYS = (
     *("algorithm1-weights", "algorithm1-logits", "algorithm1-features"),
     *("one-by-one-input", "one-by-one-output", "one-by-one-sensitivity"),
-    *("gates-linear", "gates-cosine", "gates-quadratic", "gates-in-turn", "morph"),
+    *("gates-linear", "gates-cosine", "gates-quadratic", "gates-in-turn", "morph", "merge-prune"),
 )
 
 
