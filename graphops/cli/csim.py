@@ -77,9 +77,9 @@ def csim(
             progress=watch.restart,
         )
     if found.waiting:
+        shallow = "; ".join(str(w) for w in found.waiting if w.shallow)
         raise UserError(
-            f"The dataflow hangs, waiting in {'; '.join(map(str, found.waiting))}: a stream that is full there must be "
-            "deeper, on the shorter of two paths that meet."
+            f"The dataflow hangs: {len(found.waiting)} layers wait for each other, {shallow}; make that stream deeper."
         )
     images, total = len(found.outputs), found.outputs.size
     payload = {

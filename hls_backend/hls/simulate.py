@@ -20,7 +20,7 @@ from passes.errors import UserError
 
 _LIBRARY = "bnn-library.h"
 _DIFFERENT, _HANGS = 1, 4
-_WAITS = re.compile(r"waits (\S+): to (read|write) (\S+) holds (\d+) of (\d+)")
+_WAITS = re.compile(r"waits (\S+): to (read|write) (\S+) holds (\d+) of (\d+)(, too shallow)?")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Waiting:
         layer, stream: their names in C++.
         reads: whether it waits for a word, else for room.
         held, depth: words in the stream, and its room.
+        shallow: whether this is why all others wait: who should read the stream waits for another one.
     """
 
     layer: str
@@ -38,6 +39,7 @@ class Waiting:
     reads: bool
     held: int
     depth: int
+    shallow: bool
 
     def __str__(self) -> str:
         what = "a word" if self.reads else "room"
@@ -179,8 +181,8 @@ def _run(program: Path, data: Path, found: Path, count: int | None) -> Simulated
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == _HANGS:
         waiting = tuple(
-            Waiting(layer, stream, what == "read", int(held), int(depth))
-            for layer, what, stream, held, depth in _WAITS.findall(done.stdout)
+            Waiting(layer, stream, what == "read", int(held), int(depth), bool(shallow))
+            for layer, what, stream, held, depth, shallow in _WAITS.findall(done.stdout)
         )
         return Simulated(np.zeros((0, 0), np.int64), 0, waiting)
     summary = re.search(r"^images \d+ outputs \d+ different (\d+)$", done.stdout, re.MULTILINE)

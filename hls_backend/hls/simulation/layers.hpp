@@ -68,8 +68,10 @@ class Channel {
 
   std::string m_name;
   std::size_t m_depth;
+  friend class Threads;
   Thread *m_reader = nullptr;  // the thread that waits for a word
   Thread *m_writer = nullptr;  // the thread that waits for room
+  Thread *m_consumer = nullptr;  // the thread that has read here
 };
 
 // Says which streams still hold words; none may when all layers have ended.
@@ -141,8 +143,13 @@ class Threads {
     for (auto const &thread : m_threads) {
       if (!thread->ended) {
         Channel const &channel = *thread->awaited;
-        std::printf("waits %s: %s %s holds %zu of %zu\n", thread->name.c_str(), thread->reads ? "to read" : "to write",
-                    channel.name().c_str(), channel.size(), channel.depth());
+        // A stream is too shallow when it is full and who should read it waits for another one.
+        Thread const *consumer = channel.m_consumer;
+        bool const shallow = !thread->reads && (consumer == nullptr || consumer->awaited != &channel) &&
+                             (consumer == nullptr || consumer->reads);
+        std::printf("waits %s: %s %s holds %zu of %zu%s\n", thread->name.c_str(),
+                    thread->reads ? "to read" : "to write", channel.name().c_str(), channel.size(), channel.depth(),
+                    shallow ? ", too shallow" : "");
         hangs = true;
       }
       munmap(thread->stack, STACK);
@@ -160,6 +167,7 @@ class Threads {
   void yield() { swapcontext(&m_now->context, &m_main); }
   void resume(Thread *thread) { m_ready.push_back(thread); }
   bool running() const { return m_now != nullptr; }
+  Thread *now() const { return m_now; }
 
  private:
   static constexpr std::size_t STACK = std::size_t(64) << 20;  // of addresses; memory is taken as it is used
@@ -178,6 +186,7 @@ class Threads {
 };
 
 inline void Channel::await_word() {
+  m_consumer = Threads::all().now();
   while (size() == 0) {
     if (!Threads::all().running()) {
       std::printf("stream %s: read while it is empty\n", m_name.c_str());
