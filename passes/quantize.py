@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -29,7 +29,7 @@ _SEARCHED = 64  # scales that a weight's is chosen from
 class Quantize(Pass):
     """Puts QONNX quantisers into a float network; training with them then makes up for what rounding costs.
 
-    Batch norms are folded. Weights get a scale an output channel, the classifier's one for all; weights of one bit are
+    Weights get a scale an output channel, the classifier's one for all; weights of one bit are
     BipolarQuant. Activations get one scale a tensor, from ``ranges``, and one Quant however many read them. What a join
     adds shares one scale initialiser, so that training keeps both on one grid. The input is a signed Quant of 8 bits;
     the classifier's bias lies on the grid of its products.
@@ -39,6 +39,8 @@ class Quantize(Pass):
         acts: bits of activations; where they can be negative, at least 2.
         first_last: bits of the first and the last layer's weights, and of what the last layer reads.
         join_acts: bits of what is quantised for a join alone; 0 means acts + 2.
+        batchnorm: ``fold`` them into the weights first, or ``keep`` them, so that training normalises: a network of two
+            bits that has no skips hardly learns without. In hardware they become part of the thresholds.
         ranges: what the activations span, each as tensor=low:high; ``graphops quantize --data`` measures them.
     """
 
@@ -50,6 +52,7 @@ class Quantize(Pass):
     acts: int = 4
     first_last: int = 8
     join_acts: int = 0
+    batchnorm: Literal["fold", "keep"] = "fold"
     ranges: tuple[str, ...] = ()
 
     def apply(self, model: onnx.ModelProto) -> PassResult:
@@ -57,10 +60,14 @@ class Quantize(Pass):
         if _is_quantised(Editor(model)):
             note = "The network is quantised already; nothing was changed."
             return PassResult(Editor(model).finish()[0], False, (note,))
-        folded = FoldBatchNorm().apply(prepare(model))
-        editor = Editor(folded.model)
-        notes = [*folded.notes, *self.rewrite(editor)]
-        return PassResult(editor.finish()[0], True, tuple(notes))
+        ready = _flat(model)
+        notes: tuple[str, ...] = ()
+        if self.batchnorm == "fold":
+            folded = FoldBatchNorm().apply(ready)
+            ready, notes = folded.model, folded.notes
+        editor = Editor(ready)
+        notes = (*notes, *self.rewrite(editor))
+        return PassResult(editor.finish()[0], True, notes)
 
     def rewrite(self, editor: Editor) -> list[str]:
         need_weights(editor)
@@ -209,7 +216,11 @@ class _Writer:
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     """``model`` as `Quantize` sees it: functions inlined, constants and batch norms folded; tensors keep names."""
-    return FoldBatchNorm().apply(FoldConstants().apply(InlineFunctions().apply(model).model).model).model
+    return FoldBatchNorm().apply(_flat(model)).model
+
+
+def _flat(model: onnx.ModelProto) -> onnx.ModelProto:
+    return FoldConstants().apply(InlineFunctions().apply(model).model).model
 
 
 def _is_quantised(editor: Editor) -> bool:

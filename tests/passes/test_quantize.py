@@ -84,6 +84,20 @@ def test_a_projection_has_the_bits_of_the_main_path() -> None:
     assert all(a.input[1] == b.input[1] for a, b in adds)
 
 
+def test_batch_norms_may_stay(resnet8: onnx.ModelProto) -> None:
+    """Then training normalises; what is quantised, and in how many bits, is the same."""
+    kept, folded = (quantised(resnet8, weights=2, acts=2, batchnorm=option) for option in ("keep", "fold"))
+    count = Counter(n.op_type for n in resnet8.graph.node)["BatchNormalization"]
+    assert count == 7
+    for model, expected in ((kept, count), (folded, 0)):
+        assert Counter(n.op_type for n in model.graph.node)["BatchNormalization"] == expected
+    same = [
+        {(n.input[0], bits(model, n), signed(n)) for n in model.graph.node if n.op_type == "Quant"}
+        for model in (kept, folded)
+    ]
+    assert same[0] == same[1]
+
+
 def test_a_fork_has_one_quantiser(resnet8: onnx.ModelProto) -> None:
     model = quantised(resnet8)
     read = Counter(n.input[0] for n in model.graph.node if n.op_type == "Quant")

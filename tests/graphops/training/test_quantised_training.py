@@ -59,6 +59,15 @@ def test_training_makes_up_for_rounding_and_its_accuracy_is_qonnx_s(
     assert compare(trained.model, lower(trained.model), images[:32]).equal, "and so is the integer dataflow"
 
 
+def test_a_network_that_keeps_its_batch_norms_is_lowered_as_well(floats: onnx.ModelProto, digits: DataSet) -> None:
+    model = calibrated(Quantize(weights=2, acts=2, batchnorm="keep"), floats, digits).apply(floats).model
+    trained = train(model, digits, dataclasses.replace(FAST, epochs=2), teacher=floats)
+    assert trained.history[-1]["test_accuracy"] > 0.93
+    assert sum(n.op_type == "BatchNormalization" for n in trained.model.graph.node) == 7
+    images = Feed(trained.model, digits)(digits.test.images[:32])
+    assert compare(trained.model, lower(trained.model), images).equal
+
+
 def test_nothing_but_trained_values_changes_and_shared_scales_stay_shared(
     rounded: onnx.ModelProto, digits: DataSet
 ) -> None:
