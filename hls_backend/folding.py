@@ -7,7 +7,8 @@ minimum exactly. What is not exact: FIFOs are priced at the least depth, in pixe
 `sizing`; a folding may need a few pixels more for full rate), and in a graph where so many skips overlap that the
 tables would not fit into memory, only the cheapest foldings of each layer are looked at.
 
-Both `Layer.cycles` (our RTL) and `Layer.finn_cycles` (FINN's estimate) must meet the rate.
+Both `Layer.cycles` (our RTL) and `Layer.finn_cycles` (FINN's estimate) must meet the rate, and a matrix must get its
+windows fast enough (see `pace`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
 from hls_backend.dataflow import Dataflow, Folding, Layer, Port, Stream
 from hls_backend.elimination import Factor, TooLargeError, minimise
 from hls_backend.layers import StreamingFIFO
+from hls_backend.pace import both as cycles
+from hls_backend.pace import pace, taken
 from hls_backend.parts import Part, part, parts
 from hls_backend.resources import LUTS_A_BLOCK, Resources
 from hls_backend.sizing import pixels_at_least
@@ -46,11 +50,6 @@ def blocks_first(cost: Resources) -> float:
     return cost.bram18 * 2.0**28 + cost.luts
 
 
-def cycles(layer: Layer) -> int:
-    """The cycles an image that count: the more of our RTL's and of FINN's."""
-    return max(layer.cycles, layer.finn_cycles)
-
-
 def fold_to_rate(dataflow: Dataflow, fps: float | None, clock_mhz: float, part: Part) -> Dataflow:
     """The cheapest folding for ``fps`` images a second that fits into ``part``.
 
@@ -68,7 +67,7 @@ def fold_to_rate(dataflow: Dataflow, fps: float | None, clock_mhz: float, part: 
     search = _Search(dataflow)
     clock = clock_mhz * 1e6
     slowest = search.slowest_at_best
-    limit = max(cycles(layer) for layer in dataflow.fold(search.single).layers)
+    limit = pace(dataflow.fold(search.single))
     budget = limit if fps is None else int(clock / fps)
     if cycles(slowest) > budget:
         raise UserError(
@@ -83,7 +82,7 @@ def fold_to_rate(dataflow: Dataflow, fps: float | None, clock_mhz: float, part: 
 
 
 def fold_to(dataflow: Dataflow, budget: int, price: Price = luts_first) -> Dataflow:
-    """The cheapest folding in which no layer takes more than ``budget`` cycles an image.
+    """The cheapest folding in which no layer takes more than ``budget`` cycles an image (see `pace`).
 
     Args:
         dataflow: of any folding.
@@ -171,7 +170,7 @@ class _Search:
         factors = [Factor((name,), np.array(prices)) for name, prices in priced.items()]
         for stream in self.dataflow.streams:
             if stream.source and stream.target:
-                factors.append(self._coupling(stream, options, price))
+                factors.append(self._coupling(stream, options, budget, price))
         total, chosen = minimise({name: len(found) for name, found in options.items()}, factors)
         if not np.isfinite(total):
             raise ValueError(f"no folding of {self.dataflow.name!r} takes {budget} cycles or less")
@@ -191,7 +190,7 @@ class _Search:
             options[name], priced[name] = [n for _, n in fast], [p for p, _ in fast]
         return options, priced
 
-    def _coupling(self, stream: Stream, options: dict[str, list[Layer]], price: Price) -> Factor:
+    def _coupling(self, stream: Stream, options: dict[str, list[Layer]], budget: int, price: Price) -> Factor:
         """What each pair of foldings of a stream's two ends costs between them."""
         assert stream.source is not None, "a layer makes it"
         assert stream.target is not None, "a layer reads it"
@@ -205,7 +204,8 @@ class _Search:
                 if key not in known:
                     fits = source.interleave == target.interleave
                     known[key] = price(_between(stream, source, target, self.waiting)) if fits else np.inf
-                table[i, j] = known[key]
+                late = taken(options[stream.source.layer][i], options[stream.target.layer][j]) > budget
+                table[i, j] = np.inf if late else known[key]
         return Factor((stream.source.layer, stream.target.layer), table)
 
     def fitting(self, budget: int, part: Part) -> Dataflow | None:
@@ -218,7 +218,12 @@ class _Search:
 
     def best_that_fits(self, slow: int, fast: int, part: Part) -> Dataflow | None:
         """The fastest folding that fits, of those that take more than ``fast`` and at most ``slow`` cycles."""
-        rates = sorted({c for n in self.options.values() for c in map(cycles, n) if fast < c <= slow})
+        every = {c for options in self.options.values() for c in map(cycles, options)}
+        for stream in self.dataflow.streams:
+            if stream.source and stream.target:
+                pairs = product(self.options[stream.source.layer], self.options[stream.target.layer])
+                every |= {taken(source, target) for source, target in pairs}
+        rates = sorted(c for c in every if fast < c <= slow)
         best = None
         low, high = 0, len(rates) - 1
         while low <= high:
@@ -245,7 +250,7 @@ def _too_large(search: _Search, budget: int, limit: int, clock: float, part: Par
     remedy = f"or choose a larger part, e.g. --part {larger}" if larger else "or use fewer bits"
     rate = "no rate fits"
     if best is not None:
-        rate = f"the best rate that fits is {_rate(clock, max(map(cycles, best.layers)))} images/s"
+        rate = f"the best rate that fits is {_rate(clock, pace(best))} images/s"
     return (
         f"{_rate(clock, budget)} images/s need about {needed.luts:,} LUTs and {needed.bram18:,} BRAM18, and "
         f"{part.name} has {part.luts:,} and {part.bram18:,} ({largest.op} {largest.name!r} takes the most): "

@@ -9,6 +9,7 @@ from hls_backend.dataflow import Dataflow, Layer
 from hls_backend.design import Design
 from hls_backend.fifo import Implementation, depths
 from hls_backend.layers import MVAU, VVAU, StreamingDataWidthConverter, StreamingFIFO, Thresholding
+from hls_backend.pace import paces, rtl
 from hls_backend.resources import Resources
 from hls_backend.widths import insert_width_converters
 
@@ -50,7 +51,8 @@ class Report:
         name: of the network.
         part, clock_mhz, target_fps: that it is for.
         fps, finn_fps: images a second, by our RTL's cycles and by FINN's estimate.
-        cycles, finn_cycles: between one image and the next: those of the slowest layer.
+        cycles, finn_cycles: between one image and the next: those of the slowest layer; in our RTL with what it waits
+            for its input.
         bottleneck: the name of the slowest layer.
         luts, bram18: estimated.
         part_luts, part_bram18: what the part has.
@@ -82,6 +84,8 @@ def report(design: Design) -> Report:
     # An output's own FIFO or converter stands in front of no layer.
     total = sum((layer.resources() for layer in connected.layers), Resources())
     finn_cycles = max(layer.finn_cycles for layer in layers)
+    cycles = paces(design.dataflow, rtl)
+    slowest = max(cycles, key=lambda name: cycles[name])
     joined = insert_width_converters(design.dataflow)
     clock = design.clock_mhz * 1e6
     return Report(
@@ -91,9 +95,9 @@ def report(design: Design) -> Report:
         design.target_fps,
         round(design.fps, 2),
         round(clock / finn_cycles, 2),
-        design.dataflow.cycles,
+        cycles[slowest],
         finn_cycles,
-        max(layers, key=lambda layer: layer.cycles).name,
+        slowest,
         total.luts,
         total.bram18,
         design.part.luts,

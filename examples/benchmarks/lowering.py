@@ -89,8 +89,8 @@ def _fold(model: bytes, options: dict[str, Any]) -> dict[str, Any]:
     cost = _measured(work)
     found = report(designs[0])
     cost["design"] = (
-        f"{found.fps:,.0f} images/s at {found.clock_mhz:g} MHz, estimated {found.luts:,} of {found.part_luts:,} LUTs and "
-        f"{found.bram18} of {found.part_bram18} BRAM18"
+        f"{found.fps:,.0f} images/s at {found.clock_mhz:g} MHz, estimated {found.luts:,} of {found.part_luts:,} LUTs "
+        f"and {found.bram18} of {found.part_bram18} BRAM18"
     )
     return cost
 

@@ -13,8 +13,9 @@ import pytest
 from hls_backend import Dataflow, Folding, Resources, insert_width_converters, lower
 from hls_backend.elimination import Factor, minimise
 from hls_backend.fifo import insert_fifos
-from hls_backend.folding import blocks_first, cost, cycles, fold_to, fold_to_rate, luts_first, pixels_waiting, worth
+from hls_backend.folding import blocks_first, cost, fold_to, fold_to_rate, luts_first, pixels_waiting, worth
 from hls_backend.layers import MVAU, AddStreams, ConvolutionInputGenerator, StreamingFIFO
+from hls_backend.pace import both, pace
 from hls_backend.parts import part
 from passes.errors import UserError
 from tests.hls_backend.graphs import Net
@@ -59,14 +60,14 @@ def test_no_folding_that_is_as_fast_costs_less(network: Callable[[], onnx.ModelP
     dataflow = lower(network()).dataflow
     waiting = pixels_waiting(dataflow)
     assert bool(waiting) == (network is skip)
-    every = [(max(map(cycles, d.layers)), cost(d, waiting)) for d in all_foldings(dataflow)]
+    every = [(pace(d), cost(d, waiting)) for d in all_foldings(dataflow)]
     rates = sorted({time for time, _ in every})
     assert len(every) > 50
     assert len(rates) > 2
     for budget in rates[:: max(1, len(rates) // 4)]:
         for price in (luts_first, worth, blocks_first):
             found = fold_to(dataflow, budget, price)
-            assert max(map(cycles, found.layers)) <= budget
+            assert pace(found) <= budget
             assert price(cost(found, waiting)) == min(price(c) for time, c in every if time <= budget)
 
 
@@ -82,14 +83,14 @@ def test_the_cost_is_that_of_the_layers_converters_and_fifos() -> None:
 
 def test_a_rate_out_of_reach_names_the_layer_and_the_best() -> None:
     dataflow = lower(chain()).dataflow
-    slowest = max(min(map(cycles, (replace(n, folding=f) for f in n.foldings()))) for n in dataflow.layers)
+    slowest = max(min(map(both, (replace(n, folding=f) for f in n.foldings()))) for n in dataflow.layers)
     with pytest.raises(UserError) as raised:
         fold_to_rate(dataflow, 1e8, 100, part("xc7z020"))
     text = str(raised.value)
     assert text.startswith("100,000,000 images/s at 100 MHz leave 1 cycles an image, and ")
     assert f"takes {slowest} at its most parallel: the best rate that can be had is {1e8 / slowest:,.1f}" in text
     best = fold_to_rate(dataflow, 1e8 / slowest, 100, part("xc7z020"))
-    assert max(map(cycles, best.layers)) == slowest
+    assert pace(best) == slowest
 
 
 def test_a_design_beyond_the_part_names_the_best_rate_that_fits() -> None:
@@ -100,7 +101,7 @@ def test_a_design_beyond_the_part_names_the_best_rate_that_fits() -> None:
         fold_to_rate(dataflow, 1e8 / 24, 100, tiny)
     rate = float(str(raised.value).split("the best rate that fits is ")[1].split(" ")[0].replace(",", ""))
     assert cost(fold_to_rate(dataflow, rate - 0.1, 100, tiny)).luts <= tiny.luts
-    faster = [cost(d) for d in all_foldings(dataflow) if 1e8 / max(map(cycles, d.layers)) > rate + 0.1]
+    faster = [cost(d) for d in all_foldings(dataflow) if 1e8 / pace(d) > rate + 0.1]
     assert all(c.luts > tiny.luts for c in faster)
     assert faster
 
@@ -117,6 +118,19 @@ def test_lanes_of_neighbours_agree_where_that_is_cheapest() -> None:
     unit = next(n for n in found.layers if isinstance(n, MVAU))
     window = next(n for n in found.layers if isinstance(n, ConvolutionInputGenerator))
     assert unit.inputs[0].lanes == window.outputs[0].lanes
+
+
+def test_a_matrix_gets_its_windows_in_time() -> None:
+    """A matrix of 8 outputs goes over a window of 72 eight times, and takes it in the first time."""
+    net = Net((8, 6, 6))
+    dataflow = lower(net.model(net.quant(net.conv(net.quant("x", 0.25, 2), 8, 8), 0.25, 2))).dataflow
+    window = next(n for n in dataflow.layers if isinstance(n, ConvolutionInputGenerator))
+    unit = next(n for n in dataflow.layers if isinstance(n, MVAU))
+    slow = dataflow.fold({unit.name: Folding(pe=1, simd=8)})
+    assert slow.cycles == 16 * 72
+    assert pace(slow) == 16 * (72 * 7 // 8 + 72), "9 words a window, which come one number at a time"
+    assert pace(slow.fold({window.name: Folding(simd=8), unit.name: Folding(pe=1, simd=8)})) == slow.cycles
+    assert pace(fold_to(dataflow, slow.cycles)) <= slow.cycles
 
 
 def test_elimination_finds_the_least_sum_on_any_graph() -> None:
