@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from passes.affine import Space, layer_window, trace
-from passes.flow import between
+from passes.flow import Flow, between
 from passes.geometry import Sliding
 from passes.graph import Editor, Node, is_standard, label
 from passes.layers import LAYERS
@@ -94,8 +94,10 @@ def _single_file(editor: Editor, fork: gs.Variable, main: gs.Variable) -> list[N
     """The nodes from ``fork`` to ``main``, each reading what the one before it makes and nothing else of the fork's."""
     nodes = between(editor, main, fork.name)
     reached = {t.name for n in nodes for t in n.outputs if t.name} | {fork.name}
+    flow = Flow.of(editor)
     for node in nodes:
-        if node.op in _MEETINGS and is_standard(node) and sum(t.name in reached for t in node.inputs) > 1:
+        meeting = [t for t in node.inputs if t.name in reached and flow.carries(t)]
+        if node.op in _MEETINGS and is_standard(node) and len(meeting) > 1:
             raise Refusal(f"{label(node)} {_MEETINGS[node.op]}")
     made = fork
     for node in nodes:

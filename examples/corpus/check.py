@@ -157,6 +157,8 @@ def _keep(model: onnx.ModelProto, outcome: Outcome, say: Say) -> None:
         outcome.refused["shorten"] = dict(refused)
     say("fold-skips")
     outcome.folded = _count(FoldSkips(), short.model, outcome, "fold")
+    if outcome.shortened == outcome.folded:
+        outcome.refused.pop("fold", None)  # of the long ones that are left
 
 
 def _count(rewriter: Pass, model: onnx.ModelProto, outcome: Outcome, verb: str) -> int:
