@@ -244,3 +244,13 @@ def test_what_is_missing_is_said_before_any_work(
         pipeline.run(model if given else None, out=tmp_path / "run")
     assert sentence in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_below_its_teacher_stops_the_run_and_what_was_made_stays(model: Path, tmp_path: Path) -> None:
+    good = Path(__file__).parents[3] / "examples" / "models" / "digits-resnet8.onnx"
+    stage = finetune("digits", teacher=str(good), max_drop=0.01, **(QUICK | {"steps": 1}))
+    with pytest.raises(UserError, match=r"Training ended at .* below its teacher's .* where max_drop allows 1\.00%"):
+        Pipeline([ShortenSkips(), stage, RemoveSkips()], limit=50).run(model, out=tmp_path / "run")
+    assert (tmp_path / "run" / "01-shorten-skips" / "model.onnx").exists()
+    assert list((tmp_path / "run" / "02-finetune").glob("checkpoints/*/checkpoint-*.bin"))
+    assert not (tmp_path / "run" / "02-finetune" / "model.onnx").exists()
