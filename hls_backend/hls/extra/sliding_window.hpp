@@ -37,8 +37,9 @@ void bind_memory(T &buffer, ap_resource_uram const &) {
 // Windows come pixel by pixel; within one, kernel rows, kernel columns, channels, SIMD of them at once. A depthwise
 // window brings the first SIMD channels of every kernel position, then the next ones.
 //
-// The buffer is a ring of KernelRows + 1 rows. A row of windows starts when its last image row is there; while it goes
-// out, the next image rows come in, one word for each that leaves, as far as there is room.
+// The buffer is a ring of KernelRows + 1 rows. A row of windows starts when its last image row is there. While it goes
+// out, the image rows that the next one needs come in, one word for each that leaves, as far as there is room; and no
+// word beyond them, as in finn-hlslib: what a window reads too early, a skip beside it has to hold.
 template<unsigned KernelRows, unsigned KernelColumns, unsigned Channels, unsigned Precision, unsigned Rows,
          unsigned Columns, unsigned OutRows, unsigned OutColumns, unsigned SIMD, unsigned StrideRows,
          unsigned StrideColumns, bool Depthwise, typename R>
@@ -87,7 +88,7 @@ void SlidingWindow_Batch(hls::stream<ap_uint<SIMD * Precision>> &in, hls::stream
           }
         }
       }
-      if (taken < Rows * ROW && taken < oldest + SLOTS * ROW) {
+      if (taken < Rows * ROW && taken < oldest + SLOTS * ROW && taken < needed + StrideRows * ROW) {
         ring[slot][place] = in.read();
         taken++;
         if (++place == ROW) {
