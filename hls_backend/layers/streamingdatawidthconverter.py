@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, ClassVar
 
 import numpy as np
@@ -64,9 +65,10 @@ class StreamingDataWidthConverter(Layer):
         return [Folding()]
 
     def resources(self) -> Resources:
-        """A shift register as wide as the wider side, which fills its LUTs' flip-flops, and a counter."""
-        wide, narrow = max(self.lanes_in, self.lanes_out), min(self.lanes_in, self.lanes_out)
-        return Resources(wide * int(self.type.bitwidth()) + counter(wide // narrow) + 4)
+        """A counter and, from wide to narrow, a multiplexer: four to one in a LUT6. A shift register is flip-flops."""
+        pieces = max(self.lanes_in, self.lanes_out) // min(self.lanes_in, self.lanes_out)
+        chosen = self.outputs[0].width * ceil((pieces - 1) / 3) if self.lanes_in > self.lanes_out else 0
+        return Resources(chosen + counter(pieces) + 2)
 
     def finn_attributes(self, flavour: Flavour) -> dict[str, Any]:
         shape, out_shape = [1, *self.shape], [1, *self.out_shape]

@@ -1,5 +1,5 @@
 // Gives each vector of WORDS words TIMES times. It holds two vectors, so that one comes while the other is given;
-// words of a vector can be given as soon as they have come. Ready comes from a register.
+// words of a vector can be given as soon as they have come. Ready follows from registers alone.
 // Of some counters nobody asks for the place, or for the end.
 // verilator lint_off PINCONNECTEMPTY
 module replay #(
@@ -19,7 +19,7 @@ module replay #(
   localparam int BITS = WORDS > 1 ? $clog2(WORDS) : 1;
   logic push, read, free, there, write_last, read_last, repeats_last, write_half, read_half, done, came;
   logic [BITS-1:0] write_word, read_word;
-  logic [1:0] whole, next_whole;  // vectors that are there from first word to last
+  logic [1:0] whole;  // which half holds a vector from first word to last
 
   assign push = in_valid & in_ready;
   assign came = push & write_last;
@@ -30,17 +30,14 @@ module replay #(
   counter #(.STATES(2)) write_halves (.clk, .rst, .step(came), .value(write_half), .last());
   counter #(.STATES(2)) read_halves (.clk, .rst, .step(done), .value(read_half), .last());
 
-  assign next_whole = whole + 2'(came) - 2'(done);
   always_ff @(posedge clk)
-    if (rst) begin
-      whole    <= '0;
-      in_ready <= 1'b0;
-    end else begin
-      whole    <= next_whole;
-      in_ready <= ~next_whole[1];
+    if (rst) whole <= '0;
+    else begin
+      if (came) whole[write_half] <= 1'b1;
+      if (done) whole[read_half] <= 1'b0;  // never the half that a vector is coming into
     end
-
-  assign there = whole != '0 | write_word > read_word;
+  assign in_ready = ~whole[write_half];
+  assign there = whole[read_half] | (write_half == read_half & write_word > read_word);
   assign free = ~out_valid | out_ready;
   assign read = there & free;
   (* ram_style = "distributed", no_rw_check *) logic [WIDTH-1:0] memory[0:2**(BITS+1)-1];

@@ -71,16 +71,19 @@ module sliding_window #(
 
   // Words that are there beyond the window's last, and that there is room for, less one: signs say yes or no.
   localparam int AMOUNT_BITS = $clog2(TO_IMAGE + TO_ROW + DEPTH + SPAN + 2) + 1;
-  logic signed [AMOUNT_BITS-1:0] beyond, room, moved;
-  assign moved = ~window_ends | ~issue ? '0 : AMOUNT_BITS'(
-      ~last_column ? TO_COLUMN : ~last_row ? TO_ROW : TO_IMAGE);
+  logic signed [AMOUNT_BITS-1:0] beyond, room, freed;  // what a window frees, less the word that comes
+  always_comb
+    if (~issue | ~window_ends) freed = AMOUNT_BITS'(push ? -1 : 0);
+    else if (~last_column) freed = AMOUNT_BITS'(push ? TO_COLUMN - 1 : TO_COLUMN);
+    else if (~last_row) freed = AMOUNT_BITS'(push ? TO_ROW - 1 : TO_ROW);
+    else freed = AMOUNT_BITS'(push ? TO_IMAGE - 1 : TO_IMAGE);
   always_ff @(posedge clk)
     if (rst) begin
       beyond <= AMOUNT_BITS'(-SPAN);
       room   <= AMOUNT_BITS'(DEPTH - 1);
     end else begin
-      beyond <= beyond - moved + AMOUNT_BITS'($signed({1'b0, push}));
-      room   <= room + moved - AMOUNT_BITS'($signed({1'b0, push}));
+      beyond <= beyond - freed;
+      room   <= room + freed;
     end
 
   assign in_ready = ~room[AMOUNT_BITS-1];
