@@ -95,7 +95,7 @@ def hardware_graph(dataflow: Dataflow, flavour: Flavour) -> onnx.ModelProto:
 
     Returns:
         A model whose tensors are float32 [1, rows, columns, channels] that hold integers of the annotated datatype;
-        one node a layer, with the layer's name as its doc_string; weights and thresholds as initialisers.
+        one node a layer, with the layer's name as its doc_string, not folded; weights and thresholds as initialisers.
     """
     names = node_names(dataflow, flavour)
     nodes, initializers, annotations = [], [], []
@@ -111,7 +111,8 @@ def hardware_graph(dataflow: Dataflow, flavour: Flavour) -> onnx.ModelProto:
             initializers.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), parameters[-1]))
             annotations.append(_datatype(parameters[-1], type))
         inputs = [s.name for s in dataflow.inputs_of(layer)] + parameters
-        node = layer.finn_node(inputs, [s.name for s in dataflow.outputs_of(layer)], flavour)
+        unfolded = replace(layer, folding=Folding())
+        node = unfolded.finn_node(inputs, [s.name for s in dataflow.outputs_of(layer)], flavour)
         node.name, node.doc_string = names[layer.name], layer.name
         nodes.append(node)
     annotations += [_datatype(s.name, s.type) for s in dataflow.streams]

@@ -11,7 +11,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from hls_backend.dataflow import Flavour
 from hls_backend.finn import emit
+from hls_backend.finn.graph import for_finn
 from tests.hls_backend.finn.conftest import Designer
 
 
@@ -58,10 +60,12 @@ def model_shape(design: Any, tensor: str) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("flavour", ["finn-plus", "finn-main"])
-def test_the_settings_name_every_node(the_block: Designer, tmp_path: Path, flavour: str) -> None:
-    emit(the_block(flavour=flavour), tmp_path)
+def test_the_settings_name_every_node_and_fold_it(the_block: Designer, tmp_path: Path, flavour: Flavour) -> None:
+    design = the_block(flavour=flavour)
+    emit(design, tmp_path)
     model, files = emitted(tmp_path)
     nodes = {n.name: attributes(n) for n in model.graph.node}
+    docs = {n.name: n.doc_string for n in model.graph.node}
     assert set(files["specialize"]) == {"Defaults", *nodes}
     specialised = [
         n for n in files["folding"] if not n.startswith(("Defaults", "StreamingFIFO"))
@@ -70,8 +74,11 @@ def test_the_settings_name_every_node(the_block: Designer, tmp_path: Path, flavo
     for (name, found), folded in zip(nodes.items(), specialised, strict=True):
         style = files["specialize"][name]["preferred_impl_style"]
         assert folded.rsplit("_", 2)[:2] == [name.rsplit("_", 1)[0], style]
-        for parallelism in ("PE", "SIMD"):
-            assert files["folding"][folded].get(parallelism) == found.get(parallelism)
+        layer = next(n for n in for_finn(design.dataflow, flavour).layers if n.name == docs[name])
+        wanted = {"PE": layer.folding.pe, "SIMD": layer.folding.simd}
+        for parallelism, value in wanted.items():
+            assert files["folding"][folded].get(parallelism) == (value if parallelism in found else None)
+            assert found.get(parallelism, 1) == 1, "so that it is this file that folds"
     assert files["specialize"]["MVAU_0"]["preferred_impl_style"] == "hls", "1-bit weights need no multipliers"
 
 
@@ -92,5 +99,5 @@ def test_the_build_finds_its_files(the_block: Designer, tmp_path: Path) -> None:
 
 def test_what_has_not_been_run_is_said(the_block: Designer, tmp_path: Path) -> None:
     emit(the_block(flavour="finn-main"), tmp_path)
-    assert "nothing in graphops has run them" in (tmp_path / "README.md").read_text()
+    assert "`graphops finn check` does not run them" in (tmp_path / "README.md").read_text()
     compile((tmp_path / "build.py").read_text(), "build.py", "exec")
