@@ -22,9 +22,9 @@ class Option:
 
     Attributes:
         name: as in Python and in recipes, with underscores.
-        type: what a value is: str, int, float or bool; of a tuple, what its items are; str where several are allowed.
+        type: what a value is: str, int, float or bool; of a tuple, what its items are.
         many: whether the field is a tuple.
-        choices: the values it may have; empty where any will do.
+        choices: the values it may have, kinds of values in capitals; empty where any will do.
         default: its default; ``dataclasses.MISSING`` where it has none.
         help: its metadata's ``help``, or what the docstring says under ``Options:`` or ``Attributes:``.
     """
@@ -49,13 +49,20 @@ def options(cls: type) -> list[Option]:
 def _option(field: dataclasses.Field[Any], hint: Any, text: str) -> Option:
     if get_origin(hint) in (Union, types.UnionType):
         kinds = [argument for argument in get_args(hint) if argument is not type(None)]
-        hint = kinds[0] if len(kinds) == 1 else str  # what a text means is found out when the value is checked
+        hint = kinds[0] if len(kinds) == 1 else Literal[tuple(_shown(kinds))]  # the value itself is checked later
     many = get_origin(hint) is tuple
     if many:
         hint = get_args(hint)[0]
     choices = tuple(str(choice) for choice in get_args(hint)) if get_origin(hint) is Literal else ()
     default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     return Option(field.name, str if choices else hint, many, choices, default, text)
+
+
+def _shown(kinds: Iterable[Any]) -> list[str]:
+    """The values that each of these types allows: FLOAT for any number, else one by one."""
+    return [
+        str(c) for kind in kinds for c in (get_args(kind) if get_origin(kind) is Literal else [kind.__name__.upper()])
+    ]
 
 
 def _described(cls: type) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graphops.options import options
 from graphops.training import TrainOptions
 from passes import UserError
 
@@ -46,3 +47,15 @@ def test_values_of_a_wrong_kind_are_refused_in_python_too() -> None:
 def test_how_often_to_save_is_no_part_of_a_runs_identity() -> None:
     assert TrainOptions(checkpoint_steps=5).identity() == TrainOptions(checkpoint_seconds=1).identity()
     assert TrainOptions(seed=1).identity() != TrainOptions().identity()
+
+
+def test_a_learning_rate_is_a_number_or_auto() -> None:
+    """On the command line both are text."""
+    assert TrainOptions.of({"lr": "0.1"}).lr == 0.1
+    assert TrainOptions.of({"lr": "auto"}).lr == "auto"
+    assert next(o.choices for o in options(TrainOptions) if o.name == "lr") == ("FLOAT", "auto")
+
+
+def test_later_options_do_not_change_what_earlier_runs_were() -> None:
+    assert not {"max_drop", "budget"} & TrainOptions().identity().keys()
+    assert TrainOptions(max_drop=0.01, budget=2).identity().items() >= {"max_drop": 0.01, "budget": 2}.items()
