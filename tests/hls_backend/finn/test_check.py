@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,10 @@ def test_it_runs_in_the_folder_and_tells_its_progress(
     assert steps == ["numpy", "talking"]
 
 
-def test_finn_s_last_words_are_passed_on(the_block: Designer, an_environment: Environment, tmp_path: Path) -> None:
+def test_finn_s_last_words_are_passed_on(
+    the_block: Designer, an_environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where its log stays
     design = the_block()
     (folder := tmp_path / "finn").mkdir()
     emit(design, folder)
