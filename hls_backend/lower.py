@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 
 from hls_backend.dataflow import Dataflow
@@ -69,6 +70,7 @@ class Lowered:
     layouts: Mapping[str, Layout]
 
 
+@np.errstate(all="ignore")  # weights that are no finite numbers are said in a sentence, not in numpy's warnings
 def lower(model: onnx.ModelProto, name: str = "network", classify: bool = True) -> Lowered:
     """The dataflow of a quantised graph.
 

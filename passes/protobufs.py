@@ -40,6 +40,8 @@ def in_memory(proto: onnx.TensorProto) -> onnx.TensorProto:
 
 def read_value(proto: onnx.TensorProto) -> np.ndarray:
     """The values of a tensor in memory."""
+    if proto.data_type not in onnx.TensorProto.DataType.values():
+        raise ModelError(f"The weight {proto.name!r} is of a type that ONNX does not have, {proto.data_type}.")
     try:
         return np.asarray(numpy_helper.to_array(in_memory(proto)))
     except (ValueError, TypeError) as error:

@@ -11,8 +11,13 @@ import onnx
 
 from hls_backend.dataflow import Dataflow, End, Layer, Shape, Stream
 from hls_backend.datatypes import BIPOLAR, IntegerType, least
+from hls_backend.errors import LoweringError
 from hls_backend.layers import MVAU, VVAU, AddStreams, ChannelwiseOp, DuplicateStreams, GlobalAccPool
 from hls_backend.lowering.wire import Numbers, Wire
+
+
+MOST = 2**28
+"""Integers an image on one stream: sixteen times those of 64 channels at 512 x 512 pixels."""
 
 
 class Builder:
@@ -49,8 +54,14 @@ class Builder:
             numbers: of its output.
             tensor: of the graph that the output stands for, if there is one.
             shape: the output's, where the layer sees another.
+
+        Raises:
+            LoweringError: when the output is larger than any hardware streams.
         """
         port = layer.outputs[0]
+        if port.size > MOST:
+            reason = f"it makes {port.size:,} integers an image, and {MOST:,} is the most"
+            raise LoweringError(f"{layer.name!r}", reason, "give the network's input the size that it was made for")
         shape = shape or port.shape
         name = self.name(tensor or f"{layer.name}_out")
         wire = Wire(name, shape, port.type, numbers.over(shape[2]), tensor, (layer.name, 0))

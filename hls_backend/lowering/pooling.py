@@ -163,6 +163,9 @@ def windows(
     """The windows that slide over ``wire``."""
     rows, columns, channels = wire.shape
     size = (kernel[0], kernel[1])
+    if size[0] > rows or size[1] > columns:
+        reason = f"its window of {size[0]} x {size[1]} does not fit into an image of {rows} x {columns}"
+        raise LoweringError(f"{name!r}", reason, "give the network's input the size that it was made for")
     layer = ConvolutionInputGenerator(
         state.builder.name(f"{name}_window"), (rows, columns), channels, wire.type, size, strides, depthwise
     )

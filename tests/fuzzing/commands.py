@@ -11,6 +11,8 @@ from passes.base import registry
 from tests.fuzzing.seeds import MODEL
 
 OUTPUT = "out.onnx"
+FIGURE = "out.svg"
+BUILD = "out-build"
 IMAGES = "images.npz"
 
 
@@ -39,6 +41,12 @@ def _line(rng: random.Random, model: str, folder: Path, tools: Path) -> list[str
     if rng.random() < 0.02:
         options = ["--data", str(tools / IMAGES), "--epochs", "1", "--batch", "8", "-o", str(folder / OUTPUT)]
         return ["finetune", model, *options]
+    if rng.random() < 0.05:
+        return ["export-hls", model, "-o", str(folder / BUILD), "--count", "1", *_flags(rng, "--json")]
+    if rng.random() < 0.03:
+        return ["diff", model, model, *_flags(rng, "--json")]
+    if rng.random() < 0.03:
+        return ["draw", model, "-o", str(folder / FIGURE), *_flags(rng, "--json")]
     name = rng.choice(sorted(registry))
     options = [] if rng.random() < 0.5 else rng.choice(_OPTIONS.get(name, [[]]))
     return [

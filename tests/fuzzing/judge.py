@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from tempfile import TemporaryFile
 
 import onnx
 
-from tests.fuzzing.commands import OUTPUT
+from tests.fuzzing.commands import BUILD
 
 LONGEST = 4000
 """Characters of a sentence on what is wrong."""
@@ -82,12 +83,16 @@ class Judge:
         if code != 0 and made:
             yield f"failed and left {sorted(made)}"
         if code == 0 and "-o" in line:
-            if OUTPUT in made:
-                yield from _invalid(folder / OUTPUT)
-            else:
+            output = Path(line[line.index("-o") + 1])
+            if not output.exists():
                 yield f"succeeded without an output but {sorted(made)}"
+            elif output.suffix == ".onnx":
+                yield from _invalid(output)
         for name in made:
             (folder / name).unlink(missing_ok=True)
+        if code != 0 and (folder / BUILD).exists():
+            yield "failed and left a build folder"
+        shutil.rmtree(folder / BUILD, ignore_errors=True)
         for path, writes in self._audit.opened:
             if not self._may(path, writes, folder):
                 yield f"{'wrote' if writes else 'read'} {path}"

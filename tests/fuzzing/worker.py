@@ -42,6 +42,7 @@ def main(folder: Path, seed: int, first: int, last: int) -> None:
         path.mkdir(exist_ok=True)
     (outside / SECRET).write_bytes(b"secret" * 1000)
     prepare(tools)
+    os.environ["MPLCONFIGDIR"] = str(tools / "matplotlib")
     judge = Judge([tools])
     _warm_up(judge, tools, work, outside)
     _limit()
@@ -67,7 +68,7 @@ def main(folder: Path, seed: int, first: int, last: int) -> None:
 
 def _warm_up(judge: Any, tools: Path, work: Path, outside: Path) -> None:
     """Import and initialise everything, so that what comes later is the cases' own doing."""
-    from tests.fuzzing.commands import IMAGES, OUTPUT
+    from tests.fuzzing.commands import BUILD, FIGURE, IMAGES, OUTPUT
     from tests.fuzzing.seeds import MODEL, seeds
 
     work.mkdir(exist_ok=True)
@@ -78,8 +79,12 @@ def _warm_up(judge: Any, tools: Path, work: Path, outside: Path) -> None:
         ["remove-skips", model, "--verify", "-o", str(work / OUTPUT)],
         ["evaluate", model, "--data", images],
         ["finetune", model, "--data", images, "--epochs", "1", "-o", str(work / OUTPUT)],
+        ["draw", model, "-o", str(work / FIGURE)],
+        ["diff", model, model],
     ):
         judge.run(line, work)
+    (work / MODEL).write_bytes(seeds()["integers"].model.SerializeToString())
+    judge.run(["export-hls", model, "-o", str(work / BUILD), "--count", "1"], work)
 
 
 def _limit() -> None:
