@@ -167,7 +167,7 @@ def _trunc(editor: Editor, node: Node, scale: np.ndarray, zero: np.ndarray) -> Q
 def _steps(editor: Editor, node: Node) -> Quantiser:
     found = attributes(node)
     thresholds = _double(_parameter(editor, node, 1, "threshold"))
-    layout = found.get("data_layout", b"NCHW").decode()
+    layout = found.get("data_layout", b"NCHW").decode(errors="replace")
     step, offset = np.array(found.get("out_scale", 1.0)), np.array(found.get("out_bias", 0.0))
     if thresholds.ndim != 2 or (np.diff(thresholds, axis=1) < 0).any() or step <= 0:
         raise LoweringError(label(node), "its thresholds do not rise", "sort each channel's")
@@ -189,7 +189,7 @@ def _origin(zero: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _rounding(node: Node, default: str) -> str:
     mode = attributes(node).get("rounding_mode", default)
-    return mode.decode() if isinstance(mode, bytes) else str(mode)
+    return mode.decode(errors="replace") if isinstance(mode, bytes) else str(mode)
 
 
 def _parameter(editor: Editor, node: Node, slot: int, what: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from hls_backend.dataflow import Dataflow
 from hls_backend.design import Vectors
 from hls_backend.execute import run
 from hls_backend.host import prepare
+from passes.errors import UserError
 
 SEED = 0
 
@@ -35,6 +36,10 @@ def random(dataflow: Dataflow, count: int, seed: int = SEED) -> Vectors:
 
 
 def _expect(dataflow: Dataflow, inputs: np.ndarray, origin: str) -> Vectors:
+    if len(dataflow.outputs) != 1:
+        raise UserError(
+            f"The network {dataflow.name!r} has {len(dataflow.outputs)} outputs; leave it the logits alone."
+        )
     (last,) = dataflow.outputs
     outputs = run(dataflow, inputs)[last.name].reshape(-1, *last.shape)
     return Vectors(inputs.astype(np.int32), outputs.astype(np.int32), origin)

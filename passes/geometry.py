@@ -97,7 +97,7 @@ def padding_of(editor: Editor, node: Node, rank: int) -> list[tuple[int, int]] |
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def slices(editor: Editor, node: Node, rank: int) -> dict[int, tuple[int, int, int]]:

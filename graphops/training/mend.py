@@ -156,7 +156,7 @@ def explicit_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
         if node.op_type not in ("Conv", "MaxPool", "AveragePool"):
             continue
         values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        mode = values.get("auto_pad", b"NOTSET").decode()
+        mode = values.get("auto_pad", b"NOTSET").decode(errors="replace")
         if not mode.startswith("SAME"):
             continue
         kernel = values.get("kernel_shape") or _known(_spatial(shapes, node.input[1]))

@@ -28,7 +28,7 @@ def begin(state: State, node: Node, quantiser: Quantiser) -> Value:
         )
     tensor = node.outputs[0]
     shape = state.editor.shape(tensor)
-    if shape is None or len(shape) not in (2, 3, 4) or not all(isinstance(d, int) for d in shape[1:]):
+    if shape is None or len(shape) not in (2, 3, 4) or not all(isinstance(d, int) and d > 0 for d in shape[1:]):
         raise LoweringError(label(node), f"the shape of {tensor.name!r} is not known", "fix the sizes of the input")
     if quantiser.bounds is None:
         raise LoweringError(label(node), "it sets no bounds to the input's integers", "put a Quant before it")

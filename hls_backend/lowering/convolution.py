@@ -26,6 +26,9 @@ def convolution(state: State, node: Node) -> Value:
     own = window(node, value, tuple(grid.integers.shape[2:]))
     weights = _dilated(grid.integers.reshape(*grid.integers.shape[:2], *own.kernel), own.dilations)
     outputs, inputs = len(weights), wire.channels
+    if groups < 1 or outputs % groups or grid.integers.shape[1] * groups != inputs:
+        reason = f"its weights {list(grid.integers.shape)} in {groups} groups do not fit an input of {inputs} channels"
+        raise LoweringError(label(node), reason, "check the shapes")
     step = one_step(node, grid)
     name, tensor = node.name or node.outputs[0].name, node.outputs[0].name
     if any(own.pads) and (bias != 0).any():

@@ -35,7 +35,7 @@ def window(node: Node, value: Value, kernel: tuple[int, ...] | None = None) -> W
     ones = (1,) * len(size)
     strides, dilations = tuple(found.get("strides", ones)), tuple(found.get("dilations", ones))
     pads = tuple(found.get("pads", (0,) * 2 * len(size)))
-    auto = found.get("auto_pad", b"NOTSET").decode()
+    auto = found.get("auto_pad", b"NOTSET").decode(errors="replace")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         sizes = value.shape[-1 - len(size) : -1]
         spans = [d * (k - 1) + 1 for k, d in zip(size, dilations, strict=True)]

@@ -72,7 +72,7 @@ def pad(state: State, node: Node) -> Value:
     rank = len(value.layout.axes)
     if len(node.inputs) > 3 and node.inputs[3].name:
         amounts = _by_axes(state.editor.value(node.inputs[3]).tolist(), amounts, rank)
-    mode = found.get("mode", b"constant").decode()
+    mode = found.get("mode", b"constant").decode(errors="replace")
     if mode != "constant" or fill != 0 or min(amounts) < 0 or numbers.bias.any() or value.layout.is_flat:
         raise LoweringError(label(node), "it does more than add zeros", "pad with zeros, after an unsigned Quant")
     around = {axis: (amounts[i], amounts[rank + i]) for i, axis in enumerate(value.layout.axes)}

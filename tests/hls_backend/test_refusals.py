@@ -182,3 +182,28 @@ def test_a_refusal_is_an_error_of_the_user() -> None:
     error = LoweringError("Add 'a'", "it cannot", "mend it")
     assert isinstance(error, UserError)
     assert str(error) == "Add 'a' cannot become hardware: it cannot; mend it."
+
+
+def test_a_window_larger_than_its_image() -> None:
+    net = Net((2, 2, 2))
+    text = refused(net.model(net.conv(net.quant("x", 0.5, 4), 2, 2, (3, 3))))
+    assert "its window of 3 x 3 does not fit into an image of 2 x 2" in text
+
+
+def test_weights_for_other_channels() -> None:
+    net = Net((2, 4, 4))
+    text = refused(net.model(net.conv(net.quant("x", 0.5, 4), 3, 2, (1, 1))))
+    assert "its weights [2, 3, 1, 1] in 1 groups do not fit an input of 2 channels" in text
+
+
+def test_an_image_larger_than_any() -> None:
+    net = Net((2, 2**15, 2**15))
+    text = refused(net.model(net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1))))
+    assert "it makes 2,147,483,648 integers an image" in text
+
+
+def test_a_weight_of_no_type() -> None:
+    net = Net((2, 4, 4))
+    model = net.model(net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)))
+    next(i for i in model.graph.initializer if len(i.dims) == 4).data_type = 1000
+    assert "is of a type that ONNX does not have, 1000" in refused(model)
