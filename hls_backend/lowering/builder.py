@@ -15,7 +15,6 @@ from hls_backend.errors import LoweringError
 from hls_backend.layers import MVAU, VVAU, AddStreams, ChannelwiseOp, DuplicateStreams, GlobalAccPool
 from hls_backend.lowering.wire import Numbers, Wire
 
-
 MOST = 2**28
 """Integers an image on one stream: sixteen times those of 64 channels at 512 x 512 pixels."""
 
