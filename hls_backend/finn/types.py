@@ -22,10 +22,10 @@ def as_finn_takes(dataflow: Dataflow, flavour: Flavour) -> Dataflow:
     takes any two.
     """
     layers: list[Layer] = []
-    streams = {s.target: s for s in dataflow.streams}
+    streams = {_end(s): s for s in dataflow.streams}
     by_source = {s.source: s for s in dataflow.streams if s.source}
     for stream in dataflow.inputs:
-        streams[stream.target] = replace(stream, type=_WIDER if stream.type == _BINARY else stream.type)
+        streams[_end(stream)] = replace(stream, type=_WIDER if stream.type == _BINARY else stream.type)
     for layer in dataflow.layers:
         ends = [End(layer.name, i) for i in range(len(layer.inputs))]
         types = [streams[end].type for end in ends]
@@ -42,8 +42,13 @@ def as_finn_takes(dataflow: Dataflow, flavour: Flavour) -> Dataflow:
         layers.append(changed)
         for port, made in enumerate(changed.outputs):
             stream = by_source[End(layer.name, port)]
-            streams[stream.target] = replace(stream, type=made.type)
+            streams[_end(stream)] = replace(stream, type=made.type)
     return replace(dataflow, layers=tuple(layers), streams=tuple(streams.values()))
+
+
+def _end(stream: Stream) -> End | str:
+    """Where a stream ends; its name, where it leaves the dataflow."""
+    return stream.target or stream.name
 
 
 def _widen(stream: Stream, common: IntegerType, folding: Folding) -> tuple[ChannelwiseOp, Stream]:

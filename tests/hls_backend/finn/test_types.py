@@ -9,9 +9,10 @@ from hls_backend import Dataflow, End, Stream
 from hls_backend.datatypes import named
 from hls_backend.design import Design
 from hls_backend.execute import run
+from hls_backend.finn.fifos import inserted
 from hls_backend.finn.graph import hardware_graph
 from hls_backend.finn.types import as_finn_takes
-from hls_backend.layers import AddStreams, ChannelwiseOp, Thresholding
+from hls_backend.layers import AddStreams, ChannelwiseOp, DuplicateStreams, Thresholding
 from passes.errors import UserError
 from tests.hls_backend.checks import only
 from tests.hls_backend.finn.conftest import Designer
@@ -58,3 +59,13 @@ def test_what_float32_does_not_hold_is_refused() -> None:
     )
     with pytest.raises(UserError, match="t has thresholds beyond 16,777,216"):
         hardware_graph(Dataflow("n", (layer,), streams), "finn-plus")
+
+
+def test_every_output_stays() -> None:
+    fork = DuplicateStreams("fork", (2, 2, 4), named("BINARY"))
+    inside = Stream("x", fork.shape, fork.type, None, End("fork"))
+    outside = [Stream(f"y{i}", fork.shape, fork.type, End("fork", i), None) for i in range(2)]
+    dataflow = Dataflow("n", (fork,), (inside, *outside))
+    found = as_finn_takes(dataflow, "finn-plus")
+    assert [(s.name, s.type.name) for s in found.outputs] == [("y0", "UINT2"), ("y1", "UINT2")]
+    assert len(inserted(found)) == 3
