@@ -64,6 +64,7 @@ class MergeSkips(Pass):
 
         done, notes = attempt(selection, self.name, merge)
         if done:
+            fold_batchnorms(editor)  # those behind joins that are gone
             write_records(editor, selection.found)
         return notes
 

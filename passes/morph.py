@@ -10,6 +10,7 @@ from onnx import helper
 
 from passes.base import Pass, register
 from passes.errors import PassError
+from passes.flow import between
 from passes.gate import BROADCASTING, REAL, type_of
 from passes.graph import Editor, Node
 from passes.selection import attempt, select
@@ -61,6 +62,15 @@ class MorphSkips(Pass):
                     "leave it, or take it out with remove-skips or merge-skips",
                 )
             short, source = fitting[-1].tail.outputs[0], fitting[-1].input
+            onward = [t for n in between(editor, join.inputs[main], short.name) for t in n.outputs if t.name]
+            others = next((t.name for t in [short, *onward] if not editor.is_private(t)), None)
+            if others is not None:
+                return PassError(
+                    self.name,
+                    f"skip {skip.number} at {skip.node!r}",
+                    f"{others!r} on its main path has other readers or is an output of the graph",
+                    "leave it, or take it out with remove-skips or merge-skips",
+                )
             joined = editor.splice(short, "Add", [source], f"{skip.join}_short")
             old: dict[str, Any] = {"broadcast": 1} if editor.opset < BROADCASTING else {}
             more = editor.add_node("Sub", [join.inputs[1 - main], source], f"{skip.join}_difference", before=join)

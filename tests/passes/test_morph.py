@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from passes import FoldSkips, MorphSkips, PassError, RemoveSkips, ShortenSkips, find_skips, gates
 from tests.passes.net import assert_same_function
-from tests.passes.networks import cifar_resnet, imagenet_resnet
+from tests.passes.networks import Net, cifar_resnet, imagenet_resnet
 from tests.passes.proof import applied
 
 
@@ -69,3 +69,16 @@ def test_only_faded_skips_go() -> None:
 def test_without_a_faded_skip_there_is_nothing_to_remove() -> None:
     with pytest.raises(PassError, match="no skip has a gate of 0"):
         RemoveSkips(faded=True).apply(applied(MorphSkips(), cifar_resnet(1)).model)
+
+
+@pytest.mark.parametrize("outer", [False, True])
+def test_what_others_read_must_not_change(outer: bool) -> None:
+    """Of the last layer, or of an inner join that lies behind it."""
+    net = Net()
+    x = net.image(4)
+    y = net.relu(net.conv(net.relu(net.conv(x, "a", 4), "ra"), "b", 4), "rb")
+    z = net.conv(y, "c", 4)
+    inner = net.op("Add", [z, y], "inner") if outer else z
+    model = net.model(net.op("Add", [inner, x], "join"), net.op("Exp", [inner], "reader"))
+    with pytest.raises(PassError, match="on its main path has other readers or is an output of the graph"):
+        MorphSkips(skips=("2" if outer else "1",)).apply(model)
