@@ -35,6 +35,11 @@ def window(node: Node, value: Value, kernel: tuple[int, ...] | None = None) -> W
     ones = (1,) * len(size)
     strides, dilations = tuple(found.get("strides", ones)), tuple(found.get("dilations", ones))
     pads = tuple(found.get("pads", (0,) * 2 * len(size)))
+    rank = len(value.layout.axes) - 2
+    right = len(size) == rank and len(strides) == len(dilations) == rank and len(pads) == 2 * rank
+    if not right or min((*size, *strides, *dilations)) < 1:
+        reason = f"its kernel {list(size)}, strides {list(strides)}, dilations {list(dilations)} and pads {list(pads)}"
+        raise LoweringError(label(node), f"{reason} do not fit together", "check its attributes")
     auto = found.get("auto_pad", b"NOTSET").decode(errors="replace")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         sizes = value.shape[-1 - len(size) : -1]
