@@ -65,10 +65,19 @@ class Design:
             implementation: whose layers it is built of; the depths of FIFOs follow from how they fill.
         """
         joined = insert_width_converters(self.dataflow)
+        return insert_fifos(joined, self.depths(implementation))
+
+    def depths(self, implementation: Implementation) -> dict[str, int]:
+        """The depth, in transfers, of each stream that has a FIFO.
+
+        Args:
+            implementation: whose layers it is built of.
+        """
+        joined = insert_width_converters(self.dataflow)
         found = depths(joined, implementation)
         if implementation == "rtl":
-            found = {name: depth + _pixel(joined, name) for name, depth in found.items()}
-        return insert_fifos(joined, found)
+            return {name: depth + _pixel(joined, name) for name, depth in found.items()}
+        return found
 
 
 def _pixel(dataflow: Dataflow, name: str) -> int:

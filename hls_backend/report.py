@@ -7,11 +7,10 @@ from typing import get_args
 
 from hls_backend.dataflow import Dataflow, Layer
 from hls_backend.design import Design
-from hls_backend.fifo import Implementation, depths
+from hls_backend.fifo import Implementation
 from hls_backend.layers import MVAU, VVAU, StreamingDataWidthConverter, StreamingFIFO, Thresholding
 from hls_backend.pace import paces, rtl
 from hls_backend.resources import Resources
-from hls_backend.widths import insert_width_converters
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,6 @@ def report(design: Design) -> Report:
     finn_cycles = max(layer.finn_cycles for layer in layers)
     cycles = paces(design.dataflow, rtl)
     slowest = max(cycles, key=lambda name: cycles[name])
-    joined = insert_width_converters(design.dataflow)
     clock = design.clock_mhz * 1e6
     return Report(
         design.dataflow.name,
@@ -103,7 +101,7 @@ def report(design: Design) -> Report:
         design.part.luts,
         design.part.bram18,
         layers,
-        {implementation: depths(joined, implementation) for implementation in get_args(Implementation)},
+        {implementation: design.depths(implementation) for implementation in get_args(Implementation)},
     )
 
 
