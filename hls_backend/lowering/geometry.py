@@ -37,6 +37,7 @@ def window(node: Node, value: Value, kernel: tuple[int, ...] | None = None) -> W
     pads = tuple(found.get("pads", (0,) * 2 * len(size)))
     rank = len(value.layout.axes) - 2
     right = len(size) == rank and len(strides) == len(dilations) == rank and len(pads) == 2 * rank
+    right = right and kernel in (None, size)
     if not right or min((*size, *strides, *dilations)) < 1:
         reason = f"its kernel {list(size)}, strides {list(strides)}, dilations {list(dilations)} and pads {list(pads)}"
         raise LoweringError(label(node), f"{reason} do not fit together", "check its attributes")
