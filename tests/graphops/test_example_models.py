@@ -18,6 +18,11 @@ ROW = re.compile(r"^\| `(?P<file>[^`]+)` \|.*\| (?P<joins>\d+) \| (?P<accuracy>[
 ROWS = {row["file"]: row for row in ROW.finditer((FOLDER / "README.md").read_text())}
 
 
+def tolerance(name: str, floats: float) -> float:
+    """In percent. Some values of a quantised network lie so near a boundary that another processor decides otherwise."""
+    return 0.5 if re.search(r"-w\d+a\d+\.", name) else floats
+
+
 def test_the_readme_lists_every_model() -> None:
     assert set(ROWS) == {path.name for path in FOLDER.glob("*.onnx")}
     assert ROWS
@@ -34,13 +39,13 @@ def test_a_model_is_small_and_valid(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in ROWS if n.startswith("digits")])
 def test_a_digits_model_is_as_accurate_as_the_readme_says(name: str, digits: DataSet) -> None:
     score = evaluate(onnx.load(FOLDER / name), digits)
-    assert f"{100 * score.accuracy:.2f}" == ROWS[name]["accuracy"]
+    assert 100 * score.accuracy == pytest.approx(float(ROWS[name]["accuracy"]), abs=tolerance(name, 0.005))
 
 
 @pytest.mark.parametrize("name", [n for n in ROWS if n.startswith("cifar10")])
 def test_a_cifar10_model_is_as_accurate_as_the_readme_says(name: str, cifar10: DataSet) -> None:
     score = evaluate(onnx.load(FOLDER / name), cifar10)
-    assert 100 * score.accuracy == pytest.approx(float(ROWS[name]["accuracy"]), abs=0.02)  # two images: rounding
+    assert 100 * score.accuracy == pytest.approx(float(ROWS[name]["accuracy"]), abs=tolerance(name, 0.02))
 
 
 def test_folding_a_trained_shortresnet_changes_no_prediction(cifar10: DataSet) -> None:
