@@ -37,7 +37,24 @@ module stream_fifo #(
 
   if (BLOCK) begin : g_block
     (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] memory[0:DEPTH-1];
-    // The word at the output is read ahead; it counts as one of DEPTH.
+    // Two words are read ahead, one into a register, for block RAM is slow; they count among DEPTH.
+    logic [WIDTH-1:0] word;
+    logic holds, move;
+    assign move = holds & (~out_valid | out_ready);
+    assign read = (count != COUNT_BITS'(out_valid) + COUNT_BITS'(holds)) & (~holds | move);
+    always_ff @(posedge clk) begin
+      if (push) memory[write_address] <= in_data;
+      if (read) word <= memory[read_address];
+      if (move) out_data <= word;
+      if (rst) {holds, out_valid} <= 2'b00;
+      else begin
+        if (~holds | move) holds <= read;
+        if (~out_valid | out_ready) out_valid <= holds;
+      end
+    end
+  end else if (DEPTH > 32) begin : g_deep
+    // Many LUTs and a multiplexer behind them: one word is read ahead; it counts as one of DEPTH.
+    (* ram_style = "distributed", no_rw_check *) logic [WIDTH-1:0] memory[0:DEPTH-1];
     assign read = (count != COUNT_BITS'(out_valid)) & (~out_valid | out_ready);
     always_ff @(posedge clk) begin
       if (push) memory[write_address] <= in_data;
