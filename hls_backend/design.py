@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hls_backend.fifo import Implementation, depths, insert_fifos
-from hls_backend.pace import pace, rtl
 from hls_backend.widths import insert_width_converters
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ class Design:
 
     @property
     def fps(self) -> float:
-        """Images a second of our RTL: the clock by the cycles of the slowest layer, what it waits for included."""
-        return self.clock_mhz * 1e6 / pace(self.dataflow, rtl)
+        """Images a second of our RTL: the clock by the cycles of the slowest layer."""
+        return self.clock_mhz * 1e6 / self.dataflow.cycles
 
     def connected(self, implementation: Implementation) -> Dataflow:
         """The dataflow with a StreamingDataWidthConverter where lanes differ and a StreamingFIFO where one must wait.

@@ -8,7 +8,7 @@ minimum exactly. What is not exact: FIFOs are priced at the least depth, in pixe
 tables would not fit into memory, only the cheapest foldings of each layer are looked at.
 
 Both `Layer.cycles` (our RTL) and `Layer.finn_cycles` (FINN's estimate) must meet the rate, and a matrix must get its
-windows fast enough (see `pace`).
+windows as fast as finn-hlslib's needs them (see `pace`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 from hls_backend.dataflow import Dataflow, Folding, Layer, Port, Stream
 from hls_backend.elimination import Factor, TooLargeError, minimise
 from hls_backend.layers import StreamingFIFO
-from hls_backend.pace import both as cycles
 from hls_backend.pace import pace, taken
+from hls_backend.pace import unstalled as cycles
 from hls_backend.parts import Part, part, parts
 from hls_backend.resources import LUTS_A_BLOCK, Resources
 from hls_backend.sizing import pixels_at_least
@@ -121,7 +121,7 @@ def _between(stream: Stream, source: Port, target: Port, waiting: Mapping[str, i
     total = sum((c.resources() for c in converters(stream.name, source, target)), Resources())
     pixels = waiting.get(stream.name, 0)
     if pixels:
-        depth = pixels * source.shape[2] // target.lanes
+        depth = pixels * target.shape[2] // target.lanes
         total += StreamingFIFO(stream.name, target.shape, stream.type, target.lanes, depth).resources()
     return total
 

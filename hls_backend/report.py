@@ -9,7 +9,7 @@ from hls_backend.dataflow import Dataflow, Layer
 from hls_backend.design import Design
 from hls_backend.fifo import Implementation
 from hls_backend.layers import MVAU, VVAU, StreamingDataWidthConverter, StreamingFIFO, Thresholding
-from hls_backend.pace import paces, rtl
+from hls_backend.pace import pace
 from hls_backend.resources import Resources
 
 
@@ -49,9 +49,9 @@ class Report:
     Attributes:
         name: of the network.
         part, clock_mhz, target_fps: that it is for.
-        fps, finn_fps: images a second, by our RTL's cycles and by FINN's estimate.
-        cycles, finn_cycles: between one image and the next: those of the slowest layer; in our RTL with what it waits
-            for its input.
+        fps, finn_fps, hls_fps: images a second, by our RTL's cycles, by FINN's estimate, and with what finn-hlslib's
+            matrices wait for their windows besides.
+        cycles, finn_cycles: between one image and the next: those of the slowest layer.
         bottleneck: the name of the slowest layer.
         luts, bram18: estimated.
         part_luts, part_bram18: what the part has.
@@ -65,6 +65,7 @@ class Report:
     target_fps: float | None
     fps: float
     finn_fps: float
+    hls_fps: float
     cycles: int
     finn_cycles: int
     bottleneck: str
@@ -83,8 +84,6 @@ def report(design: Design) -> Report:
     # An output's own FIFO or converter stands in front of no layer.
     total = sum((layer.resources() for layer in connected.layers), Resources())
     finn_cycles = max(layer.finn_cycles for layer in layers)
-    cycles = paces(design.dataflow, rtl)
-    slowest = max(cycles, key=lambda name: cycles[name])
     clock = design.clock_mhz * 1e6
     return Report(
         design.dataflow.name,
@@ -93,9 +92,10 @@ def report(design: Design) -> Report:
         design.target_fps,
         round(design.fps, 2),
         round(clock / finn_cycles, 2),
-        cycles[slowest],
+        round(clock / pace(design.dataflow), 2),
+        design.dataflow.cycles,
         finn_cycles,
-        slowest,
+        max(layers, key=lambda layer: layer.cycles).name,
         total.luts,
         total.bram18,
         design.part.luts,

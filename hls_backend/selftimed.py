@@ -210,10 +210,11 @@ class Network:
         held = np.append(0, reading.needs)[come] - np.append(0, reading.frees[:-1])
         return int(held.max())
 
-    def is_direct(self, channel: str) -> bool:
-        """Whether ``channel`` is made by an actor that reads what the first one makes."""
-        writer = self.actors[self._writers[channel][0]]
-        return any(self._writers[reading.channel][0] == 0 for reading in writer.reads)
+    def hops(self, channel: str) -> int:
+        """The channels between the first actor's readers and ``channel``, by the longest way."""
+        writer = self._writers[channel][0]
+        before = [r.channel for r in self.actors[writer].reads if self._writers[r.channel][0] > 0]
+        return max((1 + self.hops(name) for name in before), default=0)
 
     def _back(self, reading: Reading) -> np.ndarray:
         """For each firing of the last actor, the firing of the first that ``reading`` cannot do without."""

@@ -52,7 +52,7 @@ def pixels_at_least(dataflow: Dataflow, kind: Kind) -> dict[str, int]:
     for join in _joins(dataflow):
         between = network(dataflow, kind, _between(dataflow, join, dominators))
         for stream in dataflow.inputs_of(join):
-            pixels = between.ahead(stream.name) // _pixel(dataflow, stream.name)
+            pixels = between.ahead(stream.name) // join.inputs[0].shape[2]
             if pixels > 1:
                 found[stream.name] = pixels + 1
     return found
@@ -142,7 +142,7 @@ def _at_join(
     between = network(dataflow, kind, layers)
     places = {channel: i for i, channel in enumerate(between.channels)}
     names = [s.name for s in dataflow.inputs_of(join)]
-    pixels = [_pixel(dataflow, name) for name in names]
+    pixels = [port.shape[2] for port in join.inputs]
     given = tuple((places[name], room) for name, room in sorted(known.items()) if name in places)
     inputs = tuple(places[name] for name in names)
     found = _least(_Join(between.fingerprint, inputs, tuple(pixels), given, target, between))
@@ -162,8 +162,7 @@ def _least(join: _Join) -> tuple[int, ...]:
     pixels: list[int] = []
     for name, pixel in zip(names, join.pixels, strict=True):
         enough = max(1, -(-net.most(ends, name) // pixel))
-        # Less only where the fork holds one; rooms on the way are smaller in hardware than in the model.
-        low = max(1, min(enough, net.ahead(name) // pixel - net.is_direct(name)))
+        low = max(1, min(enough, net.ahead(name) // pixel - 1))  # the fork may hold one
         while low < enough:
             middle = (low + enough) // 2 if low > 1 else 1
             if net.reaches(target, free | {name: middle * pixel}):
@@ -176,8 +175,11 @@ def _least(join: _Join) -> tuple[int, ...]:
     while True:
         found = [n * pixel if n > 1 else 0 for n, pixel in zip(pixels, join.pixels, strict=True)]
         if net.reaches(target, known | dict(zip(names, found, strict=True))):
-            return tuple(found)
+            break
         pixels = [n + 1 for n in pixels]
+    # Each stream on the way, this one too, has room for a pixel in the model, and in hardware for a word or two.
+    more = [(hops + 1) * pixel if (hops := net.hops(n)) else 0 for n, pixel in zip(names, join.pixels, strict=True)]
+    return tuple(room + extra if room else 0 for room, extra in zip(found, more, strict=True))
 
 
 def _between(dataflow: Dataflow, join: Layer, dominators: Mapping[str, tuple[str, ...]]) -> list[Layer]:

@@ -12,6 +12,7 @@ import pytest
 from hls_backend import Folding, build, lower, vectors
 from hls_backend.design import Design
 from hls_backend.layers import MVAU
+from hls_backend.pace import pace
 from hls_backend.parts import part
 from hls_backend.report import report
 from passes.errors import UserError
@@ -140,6 +141,7 @@ def test_the_report_adds_up(design: Design) -> None:
     slowest = max(design.dataflow.layers, key=lambda n: n.cycles)
     assert (found.bottleneck, found.cycles) == (slowest.name, slowest.cycles)
     assert found.fps == round(125e6 / slowest.cycles, 2)
+    assert found.hls_fps == round(125e6 / pace(design.dataflow), 2) <= found.finn_fps
     (unit,) = (n for n in found.layers if n.op == "MVAU")
     assert (unit.pe, unit.simd, unit.weight_bits) == (2, 3, 2 * 18 * 2)
     join = next(n for n in found.layers if n.op == "ElementwiseAdd")

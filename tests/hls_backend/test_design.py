@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -44,9 +42,4 @@ def test_the_frame_rate_is_the_clock_by_the_slowest_layer() -> None:
     dataflow = block()
     empty = np.zeros((0, 1, 1, 1))
     design = Design(dataflow, part("xc7z020"), 100, 3000, "finn-plus", Vectors(empty, empty))
-    unit = next(n for n in dataflow.layers if n.op == "MVAU")
-    assert design.fps == 100e6 / unit.cycles == 100e6 / max(n.cycles for n in dataflow.layers)
-    folded = dataflow.fold({unit.name: Folding(pe=1, simd=36)})
-    window = next(n for n in folded.layers if n.op == "ConvolutionInputGenerator")
-    late = folded.layer(unit.name).cycles - 36 + window.cycles
-    assert replace(design, dataflow=folded).fps == 100e6 / late, "windows come one number at a time"
+    assert design.fps == 100e6 / max(n.cycles for n in dataflow.layers)

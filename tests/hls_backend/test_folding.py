@@ -15,7 +15,7 @@ from hls_backend.elimination import Factor, minimise
 from hls_backend.fifo import insert_fifos
 from hls_backend.folding import blocks_first, cost, fold_to, fold_to_rate, luts_first, pixels_waiting, worth
 from hls_backend.layers import MVAU, AddStreams, ConvolutionInputGenerator, StreamingFIFO
-from hls_backend.pace import both, pace
+from hls_backend.pace import pace, unstalled
 from hls_backend.parts import part
 from passes.errors import UserError
 from tests.hls_backend.graphs import Net
@@ -83,7 +83,7 @@ def test_the_cost_is_that_of_the_layers_converters_and_fifos() -> None:
 
 def test_a_rate_out_of_reach_names_the_layer_and_the_best() -> None:
     dataflow = lower(chain()).dataflow
-    slowest = max(min(map(both, (replace(n, folding=f) for f in n.foldings()))) for n in dataflow.layers)
+    slowest = max(min(map(unstalled, (replace(n, folding=f) for f in n.foldings()))) for n in dataflow.layers)
     with pytest.raises(UserError) as raised:
         fold_to_rate(dataflow, 1e8, 100, part("xc7z020"))
     text = str(raised.value)
