@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hls_backend import lower
+from hls_backend import Folding, lower
 from hls_backend.design import Design
-from hls_backend.folding import fold_to_rate
 from hls_backend.hls import headers
+from hls_backend.layers import MVAU, ConvolutionInputGenerator, FMPadding
 from hls_backend.parts import part
 from hls_backend.vectors import from_images
 from passes.errors import UserError
@@ -51,7 +51,9 @@ def the_block() -> Designer:
             y = net.node("Add", net.quant(y, 0.25, 4, signed=True), x)
         model = net.model(net.quant(net.node("Relu", y), 0.5, 2))
         chosen = part("xc7z020")
-        dataflow = fold_to_rate(lower(model, "resblock").dataflow, 20_000, 100, chosen)
+        dataflow = lower(model, "resblock").dataflow
+        wide = (FMPadding, ConvolutionInputGenerator, MVAU)
+        dataflow = dataflow.fold({n.name: Folding(simd=2) for n in dataflow.layers if isinstance(n, wide)})
         vectors = from_images(dataflow, net.images(5), "noise")
         return Design(dataflow, chosen, 100, None, "finn-plus", vectors)
 

@@ -79,6 +79,15 @@ def test_bounded_streams_are_deep_enough_and_a_shallower_skip_hangs(block: Block
         block.bounded.run(depths={"nothing": 3})
 
 
+def test_windows_read_exactly_as_far_ahead_as_finn_hlslibs(block: Block) -> None:
+    """119 words on the skip are what finn-hlslib's own two windows need; a window that reads more needs more."""
+    if block.bounded is None:
+        return
+    skip, _ = max((line.split() for line in depths(block.folder)), key=lambda pair: int(pair[1]))
+    assert block.bounded.run(depths={skip: 118}).waiting
+    assert equal(block.bounded.run(depths={skip: 119}), block.design)
+
+
 def depths(folder: Path) -> list[str]:
     return (folder / "data" / "depths.txt").read_text().splitlines()
 
