@@ -19,7 +19,7 @@ ROWS = {row["file"]: row for row in ROW.finditer((FOLDER / "README.md").read_tex
 
 
 def tolerance(name: str, floats: float) -> float:
-    """In percent. Some values of a quantised network lie so near a boundary that another processor decides otherwise."""
+    """In percent. Values of quantised networks may lie so near a boundary that another processor decides otherwise."""
     return 0.5 if re.search(r"-w\d+a\d+\.", name) else floats
 
 
