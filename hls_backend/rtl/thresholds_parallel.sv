@@ -22,7 +22,7 @@ module thresholds_parallel #(
     output logic [LANES*OUT_BITS-1:0] out_data
 );
   localparam int COUNT_BITS = $clog2(STEPS + 1);
-  localparam bit SPLIT = STEPS > 3;  // a register between comparisons and count
+  localparam bit SPLIT = STEPS > 1;  // a register between comparisons and count
   logic [LANES*STEPS*T_BITS-1:0] thresholds;
   logic [LANES*STEPS-1:0] reached, reached_before;
   logic loaded, free, step;
