@@ -24,6 +24,7 @@ from graphops.verify import Arrays, Difference, difference
 from passes.errors import ModelError, UserError
 from passes.graph import Editor
 from passes.operators import DEFAULT_DOMAINS
+from passes.protobufs import type_name
 
 
 @dataclass(frozen=True)
@@ -250,11 +251,7 @@ def _shown(attribute: onnx.AttributeProto | None) -> str | None:
 
 
 def _typed(tensor: TensorProto) -> str:
-    return f"{_type_name(tensor.data_type)}[{', '.join(map(str, tensor.dims))}]"
-
-
-def _type_name(kind: int) -> str:
-    return TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else f"type {kind}"
+    return f"{type_name(tensor.data_type)}[{', '.join(map(str, tensor.dims))}]"
 
 
 def _value_type(value: onnx.ValueInfoProto) -> str:
@@ -263,9 +260,9 @@ def _value_type(value: onnx.ValueInfoProto) -> str:
         return str(kind).removesuffix("_type") if kind else "?"
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
-        return f"{_type_name(tensor.elem_type)}[?]"
+        return f"{type_name(tensor.elem_type)}[?]"
     dims = (str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim)
-    return f"{_type_name(tensor.elem_type)}[{', '.join(dims)}]"
+    return f"{type_name(tensor.elem_type)}[{', '.join(dims)}]"
 
 
 def _model(before: onnx.ModelProto, after: onnx.ModelProto) -> Iterable[Change]:
@@ -331,7 +328,7 @@ def _inferred(editor: Editor, name: str) -> str | None:
     kind, shape = editor.element_type(tensor), editor.shape(tensor)
     if kind is None or shape is None:
         return None
-    return f"{_type_name(kind)}[{', '.join('?' if d is None else str(d) for d in shape)}]"
+    return f"{type_name(kind)}[{', '.join('?' if d is None else str(d) for d in shape)}]"
 
 
 def _weights(

@@ -7,13 +7,14 @@ from collections.abc import Container
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from hls_backend.errors import LoweringError
 from passes.constants import FoldConstants
 from passes.errors import ModelError
 from passes.graph import Editor, attributes, is_standard, label
 from passes.inline import InlineFunctions
+from passes.protobufs import read_value, type_name
 
 QUANTISERS = frozenset({"Quant", "IntQuant", "BipolarQuant", "Trunc", "MultiThreshold"})
 """QONNX's and FINN's integer quantisers, in whatever domain (``onnx.brevitas``, ``qonnx.custom_op.general``)."""
@@ -141,20 +142,22 @@ def _quantise_constants(model: onnx.ModelProto) -> None:
         if node.op_type != "DequantizeLinear" or not all(name in values for name in node.input):
             continue
         stored = values[node.input[0]]
-        integers = numpy_helper.to_array(stored).astype(np.int64)
+        kind = type_name(stored.data_type)  # e.g. uint4
+        if not re.fullmatch(r"u?int\d+", kind):
+            raise ModelError(f"The weights {stored.name!r} are {kind}; quantised weights are integers.")
+        integers = read_value(stored).astype(np.int64)
         scale = numpy_helper.to_array(values[node.input[1]]).astype(np.float32)
         zero = numpy_helper.to_array(values[node.input[2]]).astype(np.float32) if len(node.input) > 2 else np.float32(0)
         if scale.size > 1:
             axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
             shape = [-1 if i == axis % integers.ndim else 1 for i in range(integers.ndim)]
             scale, zero = scale.reshape(shape), zero.reshape(shape) if zero.size > 1 else zero
-        kind = TensorProto.DataType.Name(stored.data_type)  # e.g. UINT4
-        bits, name = int(kind.lstrip("UINT")), node.output[0]
+        bits, name = int(kind.lstrip("uint")), node.output[0]
         floats = ((integers - zero) * scale).astype(np.float32)
         if bits < 32:
             parts = {"float": floats, "scale": scale, "zero": zero, "bits": np.float32(bits)}
             constants = {_fresh(f"{name}_{part}", values): np.asarray(value) for part, value in parts.items()}
-            signed = int(kind[0] == "I")
+            signed = int(kind[0] == "i")
             node.CopyFrom(
                 helper.make_node("Quant", list(constants), [name], node.name, None, _QONNX, signed=signed, narrow=0)
             )

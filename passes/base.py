@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import numpy as np
 import onnx
 
 from passes import plugins
@@ -72,9 +73,10 @@ class Pass(ABC):
         Raises:
             PassError: where the pass cannot do the whole of what it says.
         """
-        editor = Editor(model)
-        notes = self.rewrite(editor)
-        rewritten, changed = editor.finish()
+        with np.errstate(all="ignore"):  # weights that are no finite numbers are refused, and not warned of besides
+            editor = Editor(model)
+            notes = self.rewrite(editor)
+            rewritten, changed = editor.finish()
         return PassResult(rewritten, changed, tuple(notes))
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from passes.errors import ModelError, WeightElsewhereError
 
@@ -40,12 +40,17 @@ def in_memory(proto: onnx.TensorProto) -> onnx.TensorProto:
 
 def read_value(proto: onnx.TensorProto) -> np.ndarray:
     """The values of a tensor in memory."""
-    if proto.data_type not in onnx.TensorProto.DataType.values():
+    if proto.data_type not in TensorProto.DataType.values():
         raise ModelError(f"The weight {proto.name!r} is of a type that ONNX does not have, {proto.data_type}.")
     try:
         return np.asarray(numpy_helper.to_array(in_memory(proto)))
     except (ValueError, TypeError) as error:
         raise ModelError(f"The weight {proto.name!r} cannot be read: {str(error).rstrip('.')}.") from error
+
+
+def type_name(kind: int) -> str:
+    """How a tensor's element type is called, whatever number a file gives for it."""
+    return TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else f"type {kind}"
 
 
 def graphs(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:

@@ -8,6 +8,7 @@ import onnx
 from graphops.data.dataset import DataSet
 from graphops.data.normalisation import Normalisation, by_name
 from passes.errors import ModelError, UserError
+from passes.protobufs import type_name
 
 METADATA_KEY = "graphops.normalisation"
 """The metadata_props entry in which a model names the normalisation it was trained with."""
@@ -71,8 +72,8 @@ class Feed:
             if dataset.train.images.dtype == np.uint8:
                 return np.uint8
             raise UserError(f"The model's input {value.name!r} takes bytes and {dataset.name} holds floats.")
-        kind = onnx.TensorProto.DataType.Name(element).lower()
-        raise ModelError(f"The model's input {value.name!r} is of type {kind}; images need a float or uint8 input.")
+        kind = type_name(element)
+        raise ModelError(f"The model's input {value.name!r} is of {kind}; images need a float or uint8 input.")
 
 
 def _only_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:

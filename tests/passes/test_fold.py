@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -543,3 +544,14 @@ def test_shortened_networks(shortcut: str) -> None:
     after = folded(short)
     plain = build("nonresnet", depth=14, width=4, image=(3, 8, 8))
     assert count(after, "Conv") == count(plain, "Conv")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_finite_numbers_are_refused_without_a_warning(value: float) -> None:
+    net = Net()
+    x = net.input([1, 16])
+    net.output(net.op("Add", [net.op("MatMul", [x, net.constant(np.full((16, 16), value))]), x]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text = refusal(net)
+    assert "would not fit into float32" in text
