@@ -4,6 +4,7 @@ build.json       part, clock, target rate, FINN's flavour
 quantised.onnx   the graph that the design came from
 dataflow/        the folded layers (see `hls_backend.archive`)
 vectors.npz      test data: inputs and expected outputs, integers
+fifos.json       depths of the RTL's FIFOs, where a simulation measured them
 report.json      cycles, FIFO depths, estimated cost
 finn/ hls/ rtl/  one folder an emitter
 """
@@ -27,10 +28,11 @@ import numpy as np
 import onnx
 
 from hls_backend import archive
-from hls_backend.dataflow import Flavour
-from hls_backend.design import Design, Vectors
+from hls_backend.dataflow import Dataflow, Flavour
+from hls_backend.design import Design, Measured, Vectors
 from hls_backend.parts import part
 from hls_backend.report import report
+from hls_backend.widths import insert_width_converters
 from passes.errors import UserError
 
 Emitter = Callable[[Design, Path], None]
@@ -40,7 +42,7 @@ _EMITTERS = {"finn": "hls_backend.finn", "hls": "hls_backend.hls", "rtl": "hls_b
 """The module whose ``emit`` fills the folder of that name."""
 
 _FORMAT = 1
-_BUILD, _DATAFLOW, _VECTORS = "build.json", "dataflow", "vectors.npz"
+_BUILD, _DATAFLOW, _VECTORS, _FIFOS = "build.json", "dataflow", "vectors.npz", "fifos.json"
 
 MODEL, REPORT = "quantised.onnx", "report.json"
 """The names of the quantised graph and of the report."""
@@ -104,7 +106,7 @@ def create(
             archive.save(design.dataflow, new / _DATAFLOW)
             with open(new / _VECTORS, "wb") as file:
                 np.savez_compressed(file, inputs=design.vectors.inputs, outputs=design.vectors.outputs)
-            _write(new / REPORT, _json(asdict(report(design))))
+            _describe(new, design)
             for name, emit in emitters.items():
                 progress(name)
                 (new / name).mkdir()
@@ -114,6 +116,34 @@ def create(
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UserError(f"{folder} was not written: {reason}; mend that or write elsewhere.") from error
+
+
+def refill(folder: Path, design: Design, name: str, emit: Emitter, force: bool = False) -> None:
+    """Write one emitter's folder of a build anew, and what the build says of its FIFOs.
+
+    Args:
+        folder: of the build.
+        design: its own, but for measured FIFO depths.
+        name: of the emitter's folder.
+        emit: fills it.
+        force: replace the folder if it is there.
+
+    Raises:
+        UserError: when it is there and not ``force``; when the disk is full or the folder may not be written.
+    """
+    target = folder / name
+    if target.exists() and not force:
+        raise UserError(f"{target} is there already; pass --force to write it again.")
+    try:
+        with _replacing(target.absolute()) as new:
+            emit(design, new)
+            _flush(new)
+        (folder / _FIFOS).unlink(missing_ok=True)
+        _describe(folder, design)
+    except OSError as error:
+        raise UserError(
+            f"{target} was not written: {error.strerror or error}; mend that or write elsewhere."
+        ) from error
 
 
 def load(folder: Path) -> Design:
@@ -144,12 +174,40 @@ def load(folder: Path) -> Design:
             None if target is None else float(target),
             fields["flavour"],
             vectors,
+            _measured(folder, dataflow),
         )
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"The build in {str(folder)!r} is damaged ({reason}); make it again with `graphops export-hls --force`."
         ) from error
+
+
+def _describe(folder: Path, design: Design) -> None:
+    """Write the report, and the depths of FIFOs where they were measured."""
+    if design.measured:
+        _write(folder / _FIFOS, _json(asdict(design.measured)))
+    _write(folder / REPORT, _json(asdict(report(design))))
+
+
+def _measured(folder: Path, dataflow: Dataflow) -> Measured | None:
+    """The depths that were measured.
+
+    Raises:
+        ValueError, KeyError, TypeError: when the file is not what `_describe` writes.
+    """
+    if not (folder / _FIFOS).is_file():
+        return None
+    fields = json.loads((folder / _FIFOS).read_text())
+    streams = {stream.name for stream in insert_width_converters(dataflow).streams}
+    if not isinstance(fields, dict) or not all(isinstance(fields[key], dict) for key in ("depths", "computed")):
+        raise ValueError(f"{_FIFOS} holds no depths")
+    depths, computed = (
+        {str(name): int(depth) for name, depth in fields[key].items()} for key in ("depths", "computed")
+    )
+    if not (depths.keys() == computed.keys() <= streams and min([0, *depths.values()]) == 0):
+        raise ValueError("FIFO depths of other streams were measured")
+    return Measured(depths, computed, float(fields["interval"]), int(fields["frames"]), int(fields["simulations"]))
 
 
 def _fields(design: Design) -> dict[str, Any]:
@@ -202,4 +260,10 @@ def _json(value: Any) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    """The whole file, or none."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with open(new, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)

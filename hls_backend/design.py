@@ -9,12 +9,14 @@ from hls_backend.fifo import Implementation, depths, insert_fifos
 from hls_backend.widths import insert_width_converters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from hls_backend.dataflow import Dataflow, Flavour
     from hls_backend.parts import Part
 
-__all__ = ["Design", "Implementation", "Vectors"]
+__all__ = ["Design", "Implementation", "Measured", "Vectors"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,25 @@ class Vectors:
     origin: str = ""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """FIFO depths of our RTL that a simulation showed to be enough (see `hls_backend.measure`).
+
+    Attributes:
+        depths: in transfers, by the stream's name; 0 where no FIFO is needed.
+        computed: what they were before.
+        interval: cycles from one frame to the next, with these as with those.
+        frames: that each simulation ran.
+        simulations: how many there were.
+    """
+
+    depths: Mapping[str, int]
+    computed: Mapping[str, int]
+    interval: float
+    frames: int
+    simulations: int
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
     """A network as it is to be built.
@@ -43,6 +64,7 @@ class Design:
         target_fps: images a second that were asked for; None where nothing was.
         flavour: of FINN that its nodes are for.
         vectors: to test it on.
+        measured: depths of our RTL's FIFOs by simulation; None to compute them.
     """
 
     dataflow: Dataflow
@@ -51,6 +73,7 @@ class Design:
     target_fps: float | None
     flavour: Flavour
     vectors: Vectors
+    measured: Measured | None = None
 
     @property
     def fps(self) -> float:
@@ -64,7 +87,8 @@ class Design:
             implementation: whose layers it is built of; the depths of FIFOs follow from how they fill.
         """
         joined = insert_width_converters(self.dataflow)
-        return insert_fifos(joined, self.depths(implementation))
+        shallowest = 1 if implementation == "rtl" and self.measured else 3
+        return insert_fifos(joined, self.depths(implementation), shallowest)
 
     def depths(self, implementation: Implementation) -> dict[str, int]:
         """The depth, in transfers, of each stream that has a FIFO.
@@ -72,6 +96,8 @@ class Design:
         Args:
             implementation: whose layers it is built of.
         """
+        if implementation == "rtl" and self.measured:
+            return {name: depth for name, depth in self.measured.depths.items() if depth}
         joined = insert_width_converters(self.dataflow)
         found = depths(joined, implementation)
         if implementation == "rtl":

@@ -38,8 +38,8 @@ def depths(dataflow: Dataflow, implementation: Implementation) -> dict[str, int]
     return {name: depth for name, depth in found.items() if depth > 2}
 
 
-def insert_fifos(dataflow: Dataflow, depths: Mapping[str, int]) -> Dataflow:
-    """The same dataflow with a StreamingFIFO on each stream whose depth is above 2.
+def insert_fifos(dataflow: Dataflow, depths: Mapping[str, int], shallowest: int = 3) -> Dataflow:
+    """The same dataflow with a StreamingFIFO on each stream that is not shallower than ``shallowest``.
 
     The FIFO takes the place of the stream in front of it and is called after it; the stream behind keeps tensor and
     name, and is 2 deep.
@@ -47,16 +47,17 @@ def insert_fifos(dataflow: Dataflow, depths: Mapping[str, int]) -> Dataflow:
     Args:
         dataflow: with width converters, so that both ends of a stream have the same lanes.
         depths: in transfers, by the stream's name.
+        shallowest: depth of a FIFO; other streams are left as they are.
     """
     layers = list(dataflow.layers)
     streams: list[Stream] = []
     for stream in dataflow.streams:
-        depth = depths.get(stream.name, 2)
+        depth = depths.get(stream.name, 0)
         port = dataflow.source_port(stream) or dataflow.target_port(stream)
-        if depth <= 2 or port is None:
+        if depth < shallowest or port is None:
             streams.append(stream)
             continue
-        name = f"{stream.name}_fifo"
+        name = fifo_of(stream.name)
         fifo = StreamingFIFO(name, port.shape, stream.type, port.lanes, depth, port.interleave)
         place = layers.index(dataflow.layer(stream.target.layer)) if stream.target else len(layers)
         layers.insert(place, fifo)
@@ -65,3 +66,8 @@ def insert_fifos(dataflow: Dataflow, depths: Mapping[str, int]) -> Dataflow:
         )
         streams += [before, replace(stream, source=End(name), depth=2)]
     return replace(dataflow, layers=tuple(layers), streams=tuple(streams))
+
+
+def fifo_of(stream: str) -> str:
+    """What the FIFO of a stream is called."""
+    return f"{stream}_fifo"

