@@ -59,7 +59,7 @@ def execute(
             feed = Feed(load_model(build / MODEL), dataset, normalisation)
             chosen = dataset.test.first(count)
             found = _run(design.dataflow, chosen.images, watch.progress, lambda x: prepare(design.dataflow, feed(x)))
-            classes = _classes(design.dataflow, found)
+            classes = classes_of(design.dataflow, found)
             correct = None if classes is None else int((classes == chosen.labels).sum())
             accuracy = None if correct is None else correct / len(found)
             payload |= {"data": dataset.name, "count": len(found), "correct": correct, "accuracy": accuracy}
@@ -93,7 +93,7 @@ def _run(
     return np.concatenate(parts)
 
 
-def _classes(dataflow: Dataflow, integers: np.ndarray) -> np.ndarray | None:
+def classes_of(dataflow: Dataflow, integers: np.ndarray) -> np.ndarray | None:
     """The class of each image; None where the output says none."""
     from hls_backend.layers import LabelSelect
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from graphops.bench import Bench
 from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_report, emit
-from graphops.cli.execution import BuildFolder
+from graphops.cli.execution import BuildFolder, classes_of
 from graphops.modelfile import load_model
 from graphops.report.text import number, plain
 from passes.errors import UserError
@@ -44,8 +44,9 @@ def simulate(
     check_report(report, force)
     design = load(build)
     with ScreenWatch("simulating") as watch:
-        vectors, origin = _vectors(design, build, data, count, data_dir, normalisation)
+        vectors, classes = _vectors(design, build, data, count, data_dir, normalisation)
         found = run(design, vectors, build / "rtl", build / "simulation", watch.progress)
+    origin = vectors.origin
     cycles = design.dataflow.cycles
     fps = None if found.interval is None else design.clock_mhz * 1e6 / found.interval
     payload: dict[str, Any] = {
@@ -54,9 +55,10 @@ def simulate(
         "clock_mhz": design.clock_mhz,
         "slowest_layer_cycles": cycles,
         "fps": fps,
+        "classes": asdict(classes) if classes and not found.errors else None,
         **asdict(found),
     }
-    emit(payload, lambda screen: _show(screen, found, design, origin), json, report)
+    emit(payload, lambda screen: _show(screen, found, design, origin, classes), json, report)
     if found.errors:
         raise UserError(
             f"{found.errors:,} of {found.words:,} words of the simulation are wrong ({found.difference}); "
@@ -64,30 +66,57 @@ def simulate(
         )
 
 
+@dataclass(frozen=True)
+class _Classes:
+    """What images were taken for.
+
+    Attributes:
+        count: images.
+        equal: of them, those that the integers and the quantised model take for the same.
+        correct: of them, those that the integers take for what they are.
+    """
+
+    count: int
+    equal: int
+    correct: int
+
+
 def _vectors(
     design: Design, build: Path, data: str | None, count: int, data_dir: Path | None, normalisation: str | None
-) -> tuple[Vectors, str]:
-    """What goes in and must come out; and where it is from."""
+) -> tuple[Vectors, _Classes | None]:
+    """What goes in and must come out; and the classes that this means, where the network has any."""
     from hls_backend import vectors
     from hls_backend.build import MODEL
     from hls_backend.design import Vectors
 
     if data is None:
         stored = design.vectors
-        chosen = Vectors(stored.inputs[:count], stored.outputs[:count], stored.origin)
-        return chosen, f"{len(chosen.inputs)} of {stored.origin}"
+        chosen = Vectors(stored.inputs[:count], stored.outputs[:count])
+        return replace(chosen, origin=f"{len(chosen.inputs)} of {stored.origin}"), None
     from graphops.data.feed import Feed
+    from graphops.evaluate import evaluate
 
     dataset = Bench(data_dir=data_dir).data(data)
-    images = dataset.test.first(count).images
-    values = Feed(load_model(build / MODEL), dataset, normalisation)(images)
-    origin = f"the first {len(images)} test images of {dataset.name}"
-    return vectors.from_images(design.dataflow, values, origin), origin
+    model = load_model(build / MODEL)
+    images = dataset.test.first(count)
+    values = Feed(model, dataset, normalisation)(images.images)
+    given = vectors.from_images(design.dataflow, values, f"the first {len(images)} test images of {dataset.name}")
+    found = classes_of(design.dataflow, given.outputs)
+    if found is None:
+        return given, None
+    theirs = evaluate(model, dataset, limit=len(images), normalisation=normalisation).predictions
+    return given, _Classes(len(images), int((found == theirs).sum()), int((found == images.labels).sum()))
 
 
-def _show(screen: Console, found: Simulation, design: Design, origin: str) -> None:
+def _show(screen: Console, found: Simulation, design: Design, origin: str, classes: _Classes | None) -> None:
     same = "as the integer dataflow computes them" if not found.errors else f"{found.errors:,} of them wrong"
     screen.print(f"{found.frames:,} frames, {found.words:,} words out, {same}. Data: {origin}.", soft_wrap=True)
+    if classes and not found.errors:
+        screen.print(
+            f"Classes equal to the quantised model's: {classes.equal:,} of {classes.count:,}; right: "
+            f"{classes.correct:,}.",
+            soft_wrap=True,
+        )
     screen.print(f"The first frame was through after {found.latency:,} cycles.", soft_wrap=True)
     if found.interval is not None:
         fps = design.clock_mhz * 1e6 / found.interval
