@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hls_backend.dataflow import Dataflow
 from hls_backend.design import Design
-from hls_backend.layers import StreamingFIFO
+from hls_backend.layers import FMPadding, StreamingFIFO
 from hls_backend.synthesize import Cells, Synthesis
 
 SKIP = ("DuplicateStreams", "ElementwiseAdd", "StreamingFIFO")
-"""Layers that are there for skips alone: forks, joins and what waits between. (A network without skips may need a FIFO
-for other reasons; ours does not.)"""
+"""Layers that are there for skips alone: forks, joins and what waits between. A FIFO in front of a padding is not."""
 
 PURPOSES = {
     "skips": SKIP,
@@ -57,13 +57,17 @@ class Compared:
 
 def summarise(name: str, design: Design, synthesis: Synthesis, mhz: float | None = None) -> Compared:
     """What there is to compare of one design."""
+    dataflow = design.connected("rtl")
+    fifos = [layer for layer in dataflow.layers if isinstance(layer, StreamingFIFO)]
+    of_paddings = {fifo.name for fifo in fifos if _feeds_padding(dataflow, fifo)}
     purposes = {purpose: Cells() for purpose in (*PURPOSES, "other")}
     for layer in synthesis.layers:
-        purpose = next((p for p, ops in PURPOSES.items() if layer.op in ops), "other")
-        purposes[purpose] += layer.cells
-    waiting = sum(
-        layer.depth * layer.inputs[0].width
-        for layer in design.connected("rtl").layers
-        if isinstance(layer, StreamingFIFO)
-    )
+        op = FMPadding.op if layer.name in of_paddings else layer.op
+        purposes[next((p for p, ops in PURPOSES.items() if op in ops), "other")] += layer.cells
+    waiting = sum(fifo.depth * fifo.inputs[0].width for fifo in fifos if fifo.name not in of_paddings)
     return Compared(name, design.fps, synthesis.total, purposes, waiting, mhz)
+
+
+def _feeds_padding(dataflow: Dataflow, fifo: StreamingFIFO) -> bool:
+    (stream,) = dataflow.outputs_of(fifo)
+    return stream.target is not None and isinstance(dataflow.layer(stream.target.layer), FMPadding)

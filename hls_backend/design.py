@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hls_backend.fifo import Implementation, depths, insert_fifos
+from hls_backend.pads import waiting
 from hls_backend.widths import insert_width_converters
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Design:
         joined = insert_width_converters(self.dataflow)
         found = depths(joined, implementation)
         if implementation == "rtl":
-            return {name: depth + _pixel(joined, name) for name, depth in found.items()}
+            return waiting(joined) | {name: depth + _pixel(joined, name) for name, depth in found.items()}
         return found
 
 

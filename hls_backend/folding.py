@@ -1,11 +1,12 @@
 """How parallel each layer is: the least cost that meets a rate.
 
 Cost is estimated LUTs, then block RAMs, by `Layer.resources` of the layers, of the width converters that a folding
-asks for and of the FIFOs at joins. Layers are coupled only where a stream's two ends pass different numbers of
-integers at once, so the cost is a sum of factors of one layer or of two neighbours, and `elimination` finds its
-minimum exactly. What is not exact: FIFOs are priced at the least depth, in pixels, that the geometry asks for (see
-`sizing`; a folding may need a few pixels more for full rate), and in a graph where so many skips overlap that the
-tables would not fit into memory, only the cheapest foldings of each layer are looked at.
+asks for and of the FIFOs at joins and in front of paddings (see `pads`). Layers are coupled only where a stream's two
+ends pass different numbers of integers at once, so the cost is a sum of factors of one layer or of two neighbours, and
+`elimination` finds its minimum exactly. What is not exact: FIFOs at joins are priced at the least depth, in pixels,
+that the geometry asks for (see `sizing`; a folding may need a few pixels more for full rate), those in front of
+paddings for the rate that was asked for, and in a graph where so many skips overlap that the tables would not fit into
+memory, only the cheapest foldings of each layer are looked at.
 
 Both `Layer.cycles` (our RTL) and `Layer.finn_cycles` (FINN's estimate) must meet the rate, and a matrix must get its
 windows as fast as finn-hlslib's needs them (see `pace`).
@@ -20,9 +21,10 @@ from itertools import product
 
 import numpy as np
 
+from hls_backend import pads
 from hls_backend.dataflow import Dataflow, Folding, Layer, Port, Stream
 from hls_backend.elimination import Factor, TooLargeError, minimise
-from hls_backend.layers import StreamingFIFO
+from hls_backend.layers import MVAU, VVAU, StreamingFIFO
 from hls_backend.pace import pace, taken
 from hls_backend.pace import unstalled as cycles
 from hls_backend.parts import Part, part, parts
@@ -108,7 +110,18 @@ def cost(dataflow: Dataflow, waiting: Mapping[str, int] | None = None) -> Resour
         source, target = dataflow.source_port(stream), dataflow.target_port(stream)
         if source and target:
             total += _between(stream, source, target, waiting)
-    return total
+    behind = _behind_matrices(dataflow)
+    return sum((pads.resources(n, dataflow.cycles) for n in dataflow.layers if n.name in behind), total)
+
+
+def _behind_matrices(dataflow: Dataflow) -> set[str]:
+    """The layers with a matrix on a way to them: those that keep it waiting cost time."""
+    found: set[str] = set()
+    for layer in dataflow.layers:
+        sources = [s.source.layer for s in dataflow.inputs_of(layer) if s.source]
+        if any(n in found or isinstance(dataflow.layer(n), MVAU | VVAU) for n in sources):
+            found.add(layer.name)
+    return found
 
 
 def pixels_waiting(dataflow: Dataflow) -> dict[str, int]:
@@ -141,6 +154,10 @@ class _Search:
     def costs(self) -> dict[str, list[Resources]]:
         """Of each layer at each of its foldings."""
         return {name: [option.resources() for option in options] for name, options in self.options.items()}
+
+    @cached_property
+    def behind(self) -> set[str]:
+        return _behind_matrices(self.dataflow)
 
     @cached_property
     def waiting(self) -> dict[str, int]:
@@ -183,7 +200,11 @@ class _Search:
         options: dict[str, list[Layer]] = {}
         priced: dict[str, list[float]] = {}
         for name, layers in self.options.items():
-            fast = [(price(c), n) for n, c in zip(layers, self.costs[name], strict=True) if cycles(n) <= budget]
+            fast = [
+                (price(c + pads.resources(n, budget) if name in self.behind else c), n)
+                for n, c in zip(layers, self.costs[name], strict=True)
+                if cycles(n) <= budget
+            ]
             if not fast:
                 raise ValueError(f"{name} takes more than {budget} cycles at any folding")
             fast = sorted(fast, key=lambda pair: pair[0])[:most]

@@ -200,10 +200,13 @@ class ConvolutionInputGenerator(Layer):
         """Words that the RTL's ring holds: a window, and the furthest step from one to the next.
 
         That is the one into the next image or, over large strides, into the next row; with so much room, writing never
-        waits for reading where the consumer keeps up.
+        waits for reading where the consumer keeps up. A power of two where that takes no more memory: the ring needs
+        less logic then.
         """
         (rows, columns), (_, across), (down, right) = self.image, self.windows, self.stride
         last = (self.windows[0] - 1) * down * columns + (across - 1) * right
         span = (self.kernel[0] - 1) * columns + self.kernel[1]
         step = max(rows * columns - last, down * columns - (across - 1) * right)
-        return max(4, (span + step) * (self.channels // self.folding.simd))
+        least = max(4, (span + step) * (self.channels // self.folding.simd))
+        power, width = 1 << (least - 1).bit_length(), self.inputs[0].width
+        return power if buffer(power, width) == buffer(least, width) else least

@@ -4,7 +4,7 @@
 // fold, and for each fold kernel row by kernel row, column by column. A window starts as soon as its last pixel has
 // come. Words lie in a ring; a window, once read, frees those that no later one needs. The ring has room for a window
 // and for the furthest step from one to the next, which is that into the next image, so that writing never waits
-// where the consumer keeps up.
+// where the consumer keeps up. Block RAM is slow: a ring in it has a register behind it, which holds a word of its own.
 // Of some counters nobody asks for the place, or for the end.
 // verilator lint_off PINCONNECTEMPTY
 module sliding_window #(
@@ -47,17 +47,19 @@ module sliding_window #(
   localparam int FAR1 = FAR0 + (N1 - 1) * COLUMNS * FOLDS;
   localparam int FAR2 = SPAN - 1;
 
-  // Steps of the read address, each taken round the ring into 0 .. DEPTH - 1.
+  // Steps of the read address, each taken round the ring into 0 .. DEPTH - 1; above it, the same less DEPTH.
   localparam int ADDRESS_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
-  function automatic [ADDRESS_BITS-1:0] around(input int distance);
-    around = ADDRESS_BITS'(((distance % DEPTH) + DEPTH) % DEPTH);
+  function automatic [2*ADDRESS_BITS-1:0] around(input int distance);
+    int step;
+    step = ((distance % DEPTH) + DEPTH) % DEPTH;
+    around = {ADDRESS_BITS'(step - DEPTH), ADDRESS_BITS'(step)};
   endfunction
-  localparam [ADDRESS_BITS-1:0] NEXT0 = around(STEP0);
-  localparam [ADDRESS_BITS-1:0] NEXT1 = around(COLUMNS * FOLDS - FAR0);
-  localparam [ADDRESS_BITS-1:0] NEXT2 = around(1 - FAR1);
-  localparam [ADDRESS_BITS-1:0] NEXT_COLUMN = around(TO_COLUMN - FAR2);
-  localparam [ADDRESS_BITS-1:0] NEXT_ROW = around(TO_ROW - FAR2);
-  localparam [ADDRESS_BITS-1:0] NEXT_IMAGE = around(TO_IMAGE - FAR2);
+  localparam [2*ADDRESS_BITS-1:0] NEXT0 = around(STEP0);
+  localparam [2*ADDRESS_BITS-1:0] NEXT1 = around(COLUMNS * FOLDS - FAR0);
+  localparam [2*ADDRESS_BITS-1:0] NEXT2 = around(1 - FAR1);
+  localparam [2*ADDRESS_BITS-1:0] NEXT_COLUMN = around(TO_COLUMN - FAR2);
+  localparam [2*ADDRESS_BITS-1:0] NEXT_ROW = around(TO_ROW - FAR2);
+  localparam [2*ADDRESS_BITS-1:0] NEXT_IMAGE = around(TO_IMAGE - FAR2);
 
   logic push, issue, free, last0, last1, last2, last_column, last_row, window_ends;
   counter #(.STATES(N0)) loop0 (.clk, .rst, .step(issue), .value(), .last(last0));
@@ -88,34 +90,48 @@ module sliding_window #(
 
   assign in_ready = ~room[AMOUNT_BITS-1];
   assign push = in_valid & in_ready;
-  assign free = ~out_valid | out_ready;
   assign issue = ~beyond[AMOUNT_BITS-1] & free;
-  always_ff @(posedge clk)
-    if (rst) out_valid <= 1'b0;
-    else if (free) out_valid <= issue;
 
-  logic [ADDRESS_BITS-1:0] write_address, read_address, next;
+  logic [ADDRESS_BITS-1:0] write_address, read_address, next, next_wrapped, sum, wrapped;
+  logic beyond_end;  // of the ring
   counter #(.STATES(DEPTH)) write_place (.clk, .rst, .step(push), .value(write_address), .last());
-  assign next = ~last0 ? NEXT0 : ~last1 ? NEXT1 : ~last2 ? NEXT2 : ~last_column ? NEXT_COLUMN :
+  assign {next_wrapped, next} = ~last0 ? NEXT0 : ~last1 ? NEXT1 : ~last2 ? NEXT2 : ~last_column ? NEXT_COLUMN :
       ~last_row ? NEXT_ROW : NEXT_IMAGE;
-  logic [ADDRESS_BITS:0] sum, wrapped;
-  assign sum = {1'b0, read_address} + {1'b0, next};
-  assign wrapped = sum - (ADDRESS_BITS + 1)'(DEPTH);
+  assign sum = read_address + next;
+  if (DEPTH == 2 ** ADDRESS_BITS) begin : g_power
+    assign {beyond_end, wrapped} = {1'b0, next_wrapped};
+  end else begin : g_wrap  // two additions beside each other, for speed
+    assign {beyond_end, wrapped} = {1'b0, read_address} + {1'b0, next_wrapped};
+  end
   always_ff @(posedge clk)
     if (rst) read_address <= '0;
-    else if (issue) read_address <= wrapped[ADDRESS_BITS] ? sum[ADDRESS_BITS-1:0] : wrapped[ADDRESS_BITS-1:0];
+    else if (issue) read_address <= beyond_end ? wrapped : sum;
 
+  logic move;  // whether the output takes a word, or none
+  assign move = ~out_valid | out_ready;
   if (BLOCK) begin : g_block
     (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] ring[0:DEPTH-1];
+    logic [WIDTH-1:0] word;
+    logic holds;
+    assign free = ~holds | move;
     always_ff @(posedge clk) begin
       if (push) ring[write_address] <= in_data;
-      if (free) out_data <= ring[read_address];
+      if (free) word <= ring[read_address];
+      if (move) out_data <= word;
+      if (rst) {holds, out_valid} <= 2'b00;
+      else begin
+        if (free) holds <= issue;
+        if (move) out_valid <= holds;
+      end
     end
   end else begin : g_lut
     (* ram_style = "distributed", no_rw_check *) logic [WIDTH-1:0] ring[0:DEPTH-1];
+    assign free = move;
     always_ff @(posedge clk) begin
       if (push) ring[write_address] <= in_data;
       if (free) out_data <= ring[read_address];
+      if (rst) out_valid <= 1'b0;
+      else if (free) out_valid <= issue;
     end
   end
 endmodule

@@ -25,15 +25,23 @@ module thresholds_search #(
     input  logic                      out_ready,
     output logic [LANES*OUT_BITS-1:0] out_data
 );
-  // Each stage takes two clocks: one reads its threshold, one compares.
+  // A stage takes two clocks: one reads its threshold, one compares. Block RAM is slow and gets a clock more.
+  function automatic bit in_block(input int stage);
+    in_block = FOLDS * 2 ** stage > 64 && FOLDS * 2 ** stage * T_BITS > 2048;
+  endfunction
+  function automatic int clocks(input int stages);  // of the first so many
+    clocks = 0;
+    for (int s = 0; s < stages; s++) clocks = clocks + (in_block(s) ? 3 : 2);
+  endfunction
+  localparam int CLOCKS = clocks(BITS);
   logic free;
-  logic [2*BITS-1:0] holds;
+  logic [CLOCKS-1:0] holds;
   assign free = ~out_valid | out_ready;
   assign in_ready = free;
-  assign out_valid = holds[2*BITS-1];
+  assign out_valid = holds[CLOCKS-1];
   always_ff @(posedge clk)
     if (rst) holds <= '0;
-    else if (free) holds <= (2 * BITS)'({holds, in_valid});
+    else if (free) holds <= CLOCKS'({holds, in_valid});
 
   logic [FOLD_BITS-1:0] fold;
   counter #(.STATES(FOLDS)) folds (.clk, .rst, .step(in_valid & in_ready), .value(fold), .last());
@@ -41,9 +49,10 @@ module thresholds_search #(
   logic [(BITS+1)*FOLD_BITS-1:0] fold_at;
   assign fold_at[FOLD_BITS-1:0] = fold;
   for (genvar s = 0; s < BITS; s++) begin : g_fold
-    logic [FOLD_BITS-1:0] between, after;
-    always_ff @(posedge clk) if (free) {after, between} <= {between, fold_at[s*FOLD_BITS+:FOLD_BITS]};
-    assign fold_at[(s+1)*FOLD_BITS+:FOLD_BITS] = after;
+    localparam int DELAY = (in_block(s) ? 3 : 2) * FOLD_BITS;
+    logic [DELAY-1:0] line;
+    always_ff @(posedge clk) if (free) line <= DELAY'({line, fold_at[s*FOLD_BITS+:FOLD_BITS]});
+    assign fold_at[(s+1)*FOLD_BITS+:FOLD_BITS] = line[DELAY-1-:FOLD_BITS];
   end
   logic unused;
   assign unused = &fold_at[BITS*FOLD_BITS+:FOLD_BITS];
@@ -53,7 +62,7 @@ module thresholds_search #(
       localparam int DEPTH = FOLDS * 2 ** s;
       localparam int ADDRESS_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
       logic [X_BITS-1:0] x, x_next;
-      logic [T_BITS-1:0] threshold;
+      logic [T_BITS-1:0] word, threshold;
       logic [ADDRESS_BITS-1:0] address;
       logic reached;
       logic [BITS-1:0] bits, bits_read, bits_next;  // of the count, so far
@@ -68,15 +77,25 @@ module thresholds_search #(
       end
       logic [X_BITS-1:0] x_read;
       rom #(
-          .DEPTH(DEPTH), .WIDTH(T_BITS), .BLOCK(DEPTH > 64 && DEPTH * T_BITS > 2048),
+          .DEPTH(DEPTH), .WIDTH(T_BITS), .BLOCK(in_block(s)),
           .FILE({THRESHOLDS, "_", 8'd48 + 8'(s), "_", 8'd48 + 8'(i / 100), 8'd48 + 8'((i / 10) % 10),
                  8'd48 + 8'(i % 10), ".mem"})
-      ) memory (.clk, .enable(free), .address, .data(threshold));
+      ) memory (.clk, .enable(free), .address, .data(word));
       assign reached = T_BITS'($signed({X_SIGNED & x_read[X_BITS-1], x_read})) >= $signed(threshold);
+      if (in_block(s)) begin : g_block
+        logic [X_BITS-1:0] x_word;
+        logic [BITS-1:0] bits_word;
+        always_ff @(posedge clk)
+          if (free) begin
+            {x_word, bits_word} <= {x, bits};
+            {threshold, x_read, bits_read} <= {word, x_word, bits_word};
+          end
+      end else begin : g_lut
+        assign threshold = word;
+        always_ff @(posedge clk) if (free) {x_read, bits_read} <= {x, bits};
+      end
       always_ff @(posedge clk)
         if (free) begin
-          x_read    <= x;
-          bits_read <= bits;
           x_next    <= x_read;
           bits_next <= BITS'({bits_read, reached});
         end

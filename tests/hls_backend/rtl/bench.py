@@ -1,17 +1,20 @@
-"""Many layers in one simulation: each with random data, once without a pause and once with pauses on all sides."""
+"""Many layers in one simulation: each with random data, once without a pause and once with pauses on all sides.
+
+Or many whole designs, each without a pause.
+"""
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from hls_backend import Layer, Port, rtl, verilator
+from hls_backend import Dataflow, Layer, Port, rtl, run, verilator
 from hls_backend.layers import VVAU
 
 FRAMES = 4
@@ -58,14 +61,59 @@ def simulate(layers: Sequence[Layer], folder: Path, seed: int = 0) -> dict[str, 
             text, done = connect(layer, pause)
             body.append(text)
             ends += done
-    top = bench("".join(body), ends)
-    (folder / "testbench.sv").write_text(top)
+    printed = built_and_run("".join(body), ends, modules, folder)
+    return {n.name: (said(printed, f"{n.name}_p0"), said(printed, f"{n.name}_p1")) for n in layers}
+
+
+def simulate_designs(
+    designs: Mapping[str, Dataflow], folder: Path, frames: int = FRAMES, seed: int = 0
+) -> dict[str, Seen]:
+    """Simulate whole dataflows, with converters and FIFOs, each of one input and one output, by name."""
+    random = np.random.default_rng(seed)
+    modules, body, ends = {"stream_source", "stream_sink", "stream_register"}, [], []
+    for name, dataflow in designs.items():
+        (first,), (last,) = dataflow.inputs, dataflow.outputs
+        inputs = random.integers(int(first.type.min()), int(first.type.max()) + 1, (frames, *first.shape))
+        outputs = run(dataflow, inputs)[last.name].reshape(-1, *last.shape)
+        for end, stream, array in (("in", first, inputs), ("out", last, outputs)):
+            (folder / f"{name}_{end}.hex").write_text(rtl.vectors(dataflow, stream, array))
+        instances = {layer.name: layer.rtl() for layer in dataflow.layers}
+        modules |= {instance.module for instance in instances.values()}
+        for layer, instance in instances.items():
+            for file, text in rtl.memories(f"{name}_{rtl.identifier(layer)}", instance).items():
+                (folder / file).write_text(text)
+        top = rtl.top(dataflow, instances).replace(f"module {rtl.TOP} (", f"module {name} (")
+        (folder / f"{name}.sv").write_text(top.replace('("u_', f'("{name}_u_'))
+        in_bits, out_bits = (8 * -(-dataflow.width(stream) // 8) for stream in (first, last))
+        port = dataflow.source_port(last)
+        assert port is not None
+        body.append(
+            rtl.declare(f"{name}_i", in_bits)
+            + rtl.declare(f"{name}_o0", out_bits)
+            + f"""  logic {name}_done;
+  stream_source #(.WIDTH({in_bits}), .FILE("{name}_in.hex")) {name}_source (
+      .clk, .rst, .valid({name}_i_valid), .ready({name}_i_ready), .data({name}_i_data));
+  {name} u_{name} (
+      .ap_clk(clk), .ap_rst_n(~rst), .s_axis_0_tvalid({name}_i_valid), .s_axis_0_tready({name}_i_ready),
+      .s_axis_0_tdata({name}_i_data), .m_axis_0_tvalid({name}_o0_valid), .m_axis_0_tready({name}_o0_ready),
+      .m_axis_0_tdata({name}_o0_data));
+  stream_sink #(.WIDTH({out_bits}), .FRAME({port.transfers}), .FILE("{name}_out.hex"), .NAME("{name}_o0")) {name}_sink (
+      .clk, .rst, .valid({name}_o0_valid), .ready({name}_o0_ready), .data({name}_o0_data), .done({name}_done));
+"""
+        )
+        ends.append(f"{name}_done")
+    printed = built_and_run("".join(body), ends, modules, folder)
+    return {name: said(printed, name) for name in designs}
+
+
+def built_and_run(body: str, ends: list[str], modules: set[str], folder: Path) -> str:
+    """What the test bench of ``body`` prints; in ``folder`` are its memories and modules that the library lacks."""
+    (folder / "testbench.sv").write_text(bench(body, ends))
     for name, text in rtl.library(modules).items():
         (folder / f"{name}.sv").write_text(text)
     program = verilator.build(sorted(folder.glob("*.sv")), folder / "made")
     call = [str(program.resolve()), "+patience=20000"]
-    done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300, check=True)
-    return {n.name: (said(done.stdout, f"{n.name}_p0"), said(done.stdout, f"{n.name}_p1")) for n in layers}
+    return subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def words(port: Port, array: np.ndarray, positions: int) -> str:

@@ -103,6 +103,10 @@ DATA: list[Layer] = [
         for (i, shape), (d, s) in product(enumerate(WINDOWS), ((False, 4), (False, 1), (True, 2), (True, 1)))
     ),
     *(
+        ConvolutionInputGenerator(f"w_block{int(d)}", (9, 9), 16, INT8, (3, 3), (1, 1), d, folding=Folding(simd=4))
+        for d in (False, True)
+    ),
+    *(
         FMPadding(f"pad{i}", (3, 4), 4, INT4, pads, folding=Folding(simd=simd))
         for i, (pads, simd) in enumerate([((1, 1, 1, 1), 4), ((1, 1, 1, 1), 1), ((0, 2, 1, 0), 2), ((2, 0, 0, 3), 2)])
     ),
