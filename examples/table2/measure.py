@@ -1,0 +1,130 @@
+"""One design from quantised ONNX to what it takes: folded, written as RTL, simulated, synthesised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from graphops.cli.common import ScreenWatch
+from graphops.data.feed import Feed
+from hls_backend import build, lower, rtl, vectors
+from hls_backend.comparison import Compared, summarise
+from hls_backend.dataflow import Dataflow
+from hls_backend.design import Design, Vectors
+from hls_backend.folding import fold_to_rate
+from hls_backend.parts import part
+from hls_backend.simulate import Simulation, simulate
+from hls_backend.synthesize import Cells, LayerCells, Placement, place_ecp5, synthesize
+from passes import UserError
+
+CLOCK_MHZ = 100.0
+DEVICE = "xczu7ev"
+"""Of the ZCU104, as in the paper."""
+
+FAMILY = "xcup"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one design came to.
+
+    Attributes:
+        network: which.
+        asked_fps: images a second that it was folded for.
+        compared: the sums.
+        layers: what each layer takes.
+        simulation: of its RTL, every output compared.
+        slowest: cycles of its slowest layer.
+        placed: on ECP5; None where that was not asked for.
+    """
+
+    network: str
+    asked_fps: float
+    compared: Compared
+    layers: tuple[LayerCells, ...]
+    simulation: Simulation
+    slowest: int
+    placed: Placement | None
+
+    @property
+    def fps(self) -> float:
+        """Images a second at `CLOCK_MHZ`, from the simulated interval between frames."""
+        return CLOCK_MHZ * 1e6 / (self.simulation.interval or self.slowest)
+
+    def of_kinds(self, *kinds: str) -> Cells:
+        """What the layers of these kinds take together."""
+        return sum((layer.cells for layer in self.layers if layer.op in kinds), Cells())
+
+    def as_json(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            "network": self.network,
+            "asked_fps": self.asked_fps,
+            "fps": round(self.fps, 3),
+            "slowest": self.slowest,
+            **asdict(self.compared),
+            "figures": self.compared.figures,
+            "layers": [{"name": n.name, "op": n.op, **asdict(n.cells)} for n in self.layers],
+            "simulation": asdict(self.simulation),
+            "ecp5": asdict(self.placed) if self.placed else None,
+        }
+
+
+def measure(
+    network: str,
+    model: Callable[[], onnx.ModelProto],
+    fps: float,
+    out: Path,
+    frames: int = 4,
+    images: tuple[str, Path | None] | None = None,
+    place: bool = False,
+) -> Measured:
+    """Do one design, or take up what was done of it.
+
+    Args:
+        network: what to call it.
+        model: makes the quantised graph.
+        fps: images a second to fold it for, at `CLOCK_MHZ`.
+        out: where its build folder goes.
+        frames: to simulate.
+        images: a data set for the test data, and where data sets lie; random integers where there is none.
+        place: whether to place and route on ECP5 for a frequency.
+
+    Raises:
+        UserError: when an output differs from the integer dataflow's, or a tool is missing.
+    """
+    folder = out / f"{network}-{fps:g}"
+    with ScreenWatch(folder.name) as watch:
+        if not (folder / build.REPORT).is_file():
+            made = model()
+            dataflow = fold_to_rate(lower(made, network).dataflow, fps, CLOCK_MHZ, part(DEVICE))
+            design = Design(
+                dataflow, part(DEVICE), CLOCK_MHZ, fps, "finn-plus", _vectors(made, dataflow, frames, images)
+            )
+            build.create(folder, design, made, {"rtl": rtl.emit})
+        design = build.load(folder)
+        simulated = simulate(design, design.vectors, folder / "rtl", folder / "simulation", watch.progress)
+        if simulated.errors:
+            raise UserError(f"{folder.name} computes what it should not: {simulated.difference}.")
+        found = synthesize(design, FAMILY, out / "synthesis", 2, watch.progress)
+        placed = place_ecp5(folder / "rtl", out / "synthesis", watch.progress) if place else None
+    compared = summarise(folder.name, design, found, placed.mhz if placed else None)
+    return Measured(network, fps, compared, found.layers, simulated, design.dataflow.cycles, placed)
+
+
+def _vectors(
+    model: onnx.ModelProto, dataflow: Dataflow, frames: int, images: tuple[str, Path | None] | None
+) -> Vectors:
+    if images is None:
+        return vectors.random(dataflow, frames)
+    from graphops.bench import Bench
+
+    dataset = Bench(data_dir=images[1]).data(images[0])
+    chosen = np.asarray(dataset.test.first(frames).images)
+    given = Feed(model, dataset, None)(chosen)
+    return vectors.from_images(dataflow, given, f"the first {frames} test images of {dataset.name}")
