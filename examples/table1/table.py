@@ -5,7 +5,7 @@
 
 Each way is a recipe that comes with graphops, its epochs scaled so that they add up to the budget. Run it again after
 a stop, and it goes on where it was. ``results.json`` and ``table.png`` in the output folder hold what came out, and
-are written anew after each way.
+are written anew after each way; a way that is in ``results.json`` is not done again.
 """
 
 from __future__ import annotations
@@ -74,6 +74,17 @@ def run(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def begun(path: Path, budget: dict[str, Any]) -> dict[str, Any]:
+    """The results so far, of the same budget."""
+    if not path.is_file():
+        return {**budget, "teacher": None, "ways": {}}
+    found: dict[str, Any] = json.loads(path.read_text())
+    other = [name for name, value in budget.items() if found.get(name) != value]
+    if other:
+        raise SystemExit(f"{path} is of another {other[0]}, {found.get(other[0])}; give another --out.")
+    return found
+
+
 def table(results: dict[str, Any]) -> Table:
     """The ways, best first, and the published figures under them."""
     found = Table(box=None, header_style="bold", pad_edge=False)
@@ -138,9 +149,11 @@ def main() -> None:
 
     budget = {"data": arguments.data, "epochs": arguments.epochs, "seed": arguments.seed, "model": arguments.model.name}
     budget |= {"steps": arguments.steps, "limit": arguments.limit}
-    results: dict[str, Any] = {**budget, "teacher": None, "ways": {}}
     arguments.out.mkdir(parents=True, exist_ok=True)
+    results = begun(arguments.out / "results.json", budget)
     for way in arguments.ways.split(","):
+        if "accuracy" in results["ways"].get(way, {}):
+            continue
         try:
             results["ways"][way] = run(way, arguments)
         except UserError as error:  # the other ways go on

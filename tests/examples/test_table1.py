@@ -49,3 +49,7 @@ def test_the_ways_one_after_another_and_on_after_a_stop(tmp_path: Path) -> None:
     before = trained.stat().st_mtime_ns
     assert json.loads(table("--json")) == results
     assert trained.stat().st_mtime_ns == before
+    other = [sys.executable, "-m", "examples.table1.table", "--model", str(model), "--out", str(tmp_path / "out")]
+    refused = subprocess.run([*other, "--epochs", "3"], capture_output=True, text=True, cwd=ROOT)
+    assert refused.returncode != 0
+    assert "give another --out" in refused.stderr
