@@ -20,7 +20,7 @@ class Instance:
         file_parameter: the parameter that names the memory file, or where there are several the start of their names.
         memories: the words of each memory file, by what follows the layer's name in its name.
         inputs: what the names of the module's input ports begin with.
-        registers_ready: whether the input's ready comes from a register.
+        registers_ready: whether the input's ready follows from registers of the module alone.
     """
 
     module: str

@@ -153,4 +153,4 @@ class MVAU(Layer):
         # A word for each row of PEs and each step of SIMD inputs; bipolar weights as 0 and 1.
         weights = (self.weights > 0) if parameters["W_BIPOLAR"] else self.weights
         stored = weights.astype(np.int64).reshape(rows, pe, steps, simd).transpose(0, 2, 1, 3).reshape(-1, pe * simd)
-        return Instance("matrix_vector", parameters, "WEIGHTS", {".mem": words(stored, bits)}, registers_ready=rows > 1)
+        return Instance("matrix_vector", parameters, "WEIGHTS", {".mem": words(stored, bits)}, registers_ready=True)

@@ -140,4 +140,4 @@ class VVAU(Layer):
         }
         weights = (self.weights > 0) if parameters["W_BIPOLAR"] else self.weights
         stored = weights.astype(np.int64).reshape(rows, pe, steps, simd).transpose(0, 2, 1, 3).reshape(-1, pe * simd)
-        return Instance("vector_vector", parameters, "WEIGHTS", {".mem": words(stored, bits)})
+        return Instance("vector_vector", parameters, "WEIGHTS", {".mem": words(stored, bits)}, registers_ready=True)

@@ -1,8 +1,8 @@
 // The sum of TERMS products, STAGES clocks later: a pipelined adder tree.
 //
 // Small products are tables: one LUT6 a bit for up to six bits of operands, two products and their sum where both
-// together have no more. The tree keeps a register behind the products and behind every second level of sums; the
-// last level may be left to the adder that follows.
+// together have no more. Large ones are summed from two halves, with a register between. The tree keeps a register
+// behind the products and behind every second level of sums; the last level may be left to the adder that follows.
 module dot_product #(
     parameter int TERMS        = 4,
     parameter int X_BITS       = 2,
@@ -13,6 +13,7 @@ module dot_product #(
     parameter int PRODUCT_BITS = 3,  // two's complement, holds every product
     parameter int SUM_BITS     = 8,  // sums are taken modulo 2 ** SUM_BITS
     localparam bit PAIRED      = TERMS > 1 && X_BITS + W_BITS <= 3,
+    localparam bit HALVED      = W_BITS > 2 && X_BITS + W_BITS > 10,
     localparam int LEAVES      = PAIRED ? (TERMS + 1) / 2 : TERMS,
     localparam int LEVELS      = $clog2(LEAVES)
 ) (
@@ -65,6 +66,25 @@ module dot_product #(
       logic [OPERANDS-1:0] code;
       assign code = {w[i*W_BITS+:W_BITS], x[i*X_BITS+:X_BITS]};
       always_ff @(posedge clk) if (enable) leaves[i*LEAF_BITS+:LEAF_BITS] <= RESULTS[code*LEAF_BITS+:LEAF_BITS];
+    end
+  end else if (HALVED) begin : g_halves
+    localparam int LOW = W_BITS / 2;
+    localparam int BITS = X_BITS + W_BITS - LOW + 1;
+    for (genvar i = 0; i < LEAVES; i++) begin : g_multiplier
+      logic [X_BITS-1:0] xi;
+      logic [W_BITS-1:0] wi;
+      logic signed [BITS-1:0] xs, low_w, high_w, low, high;
+      assign xi = x[i*X_BITS+:X_BITS];
+      assign wi = w[i*W_BITS+:W_BITS];
+      assign xs = BITS'($signed({X_SIGNED & xi[X_BITS-1], xi}));
+      assign low_w = BITS'($signed({1'b0, wi[LOW-1:0]}));
+      assign high_w = BITS'($signed({W_SIGNED & wi[W_BITS-1], wi[W_BITS-1:LOW]}));
+      always_ff @(posedge clk)
+        if (enable) begin
+          low  <= xs * low_w;
+          high <= xs * high_w;
+          leaves[i*LEAF_BITS+:LEAF_BITS] <= LEAF_BITS'(low) + (LEAF_BITS'(high) <<< LOW);
+        end
     end
   end else begin : g_multipliers
     for (genvar i = 0; i < LEAVES; i++) begin : g_multiplier

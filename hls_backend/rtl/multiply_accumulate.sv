@@ -1,7 +1,8 @@
 // PE sums of products, SIMD products each a cycle, accumulated over STEPS cycles.
 //
 // Weights lie in a constant memory of ROWS * STEPS words and come round with what comes in; a word holds, from the
-// lowest bits, SIMD weights of the first PE, then those of the second.
+// lowest bits, SIMD weights of the first PE, then those of the second. Finished sums wait in two words of room, so that
+// what stops the pipeline comes from registers here: many follow it.
 // Of some counters nobody asks for the place, or for the end.
 // verilator lint_off PINCONNECTEMPTY
 module multiply_accumulate #(
@@ -28,12 +29,12 @@ module multiply_accumulate #(
     input  logic                      out_ready,
     output logic [   PE*SUM_BITS-1:0] out_data
 );
-  // As in dot_product: registers behind the products and every second level of sums.
+  // As in dot_product: registers behind the products, in large ones, and behind every second level of sums.
   localparam int LEAVES = SIMD > 1 && X_BITS + W_BITS <= 3 ? (SIMD + 1) / 2 : SIMD;
-  localparam int STAGES = 1 + $clog2(LEAVES) / 2;
+  localparam int STAGES = 1 + (W_BITS > 2 && X_BITS + W_BITS > 10 ? 1 : 0) + $clog2(LEAVES) / 2;
 
   logic [PE*SIMD*W_BITS-1:0] weights;
-  logic advance, step, loaded, last, ends;
+  logic advance, step, loaded, last, ends, room;
   constants #(.DEPTH(ROWS * STEPS), .WIDTH(PE * SIMD * W_BITS), .BLOCK(BLOCK), .FILE(WEIGHTS)) memory (
       .clk, .rst, .step, .ready(loaded), .data(weights)
   );
@@ -52,8 +53,12 @@ module multiply_accumulate #(
       holds_last <= STAGES'({holds_last, step & last});
     end
   assign ends = holds_last[STAGES-1];
-  assign advance = ~(ends & out_valid & ~out_ready);
+  assign advance = room | ~ends;
 
+  logic [PE*SUM_BITS-1:0] totals;
+  stream_pair #(.WIDTH(PE * SUM_BITS)) finished (
+      .clk, .rst, .in_valid(ends), .in_ready(room), .in_data(totals), .out_valid, .out_ready, .out_data
+  );
   for (genvar p = 0; p < PE; p++) begin : g_pe
     logic signed [SUM_BITS-1:0] sum, total;
     dot_product #(
@@ -72,13 +77,8 @@ module multiply_accumulate #(
     end else begin : g_sum
       assign total = sum;
     end
-    always_ff @(posedge clk) if (advance & ends) out_data[p*SUM_BITS+:SUM_BITS] <= total;
+    assign totals[p*SUM_BITS+:SUM_BITS] = total;
   end
-
-  always_ff @(posedge clk)
-    if (rst) out_valid <= 1'b0;
-    else if (advance & ends) out_valid <= 1'b1;
-    else if (out_ready) out_valid <= 1'b0;
   logic unused;
   assign unused = holds[STAGES-1];
 endmodule

@@ -5,6 +5,9 @@ Or many whole designs, each without a pause.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -107,13 +110,26 @@ def simulate_designs(
 
 
 def built_and_run(body: str, ends: list[str], modules: set[str], folder: Path) -> str:
-    """What the test bench of ``body`` prints; in ``folder`` are its memories and modules that the library lacks."""
+    """What the test bench of ``body`` prints; in ``folder`` are its memories and modules that the library lacks.
+
+    One of pytest's processes builds it, and the others wait for what comes.
+    """
     (folder / "testbench.sv").write_text(bench(body, ends))
     for name, text in rtl.library(modules).items():
         (folder / f"{name}.sv").write_text(text)
-    program = verilator.build(sorted(folder.glob("*.sv")), folder / "made")
-    call = [str(program.resolve()), "+patience=20000"]
-    return subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300, check=True).stdout
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    common = folder.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else folder.parent
+    printed = common / f"printed-{digest.hexdigest()[:32]}"
+    with printed.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.is_file():
+            program = verilator.build(sorted(folder.glob("*.sv")), folder / "made")
+            call = [str(program.resolve()), "+patience=20000"]
+            done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300, check=True)
+            printed.write_text(done.stdout)
+    return printed.read_text()
 
 
 def words(port: Port, array: np.ndarray, positions: int) -> str:

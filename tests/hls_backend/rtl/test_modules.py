@@ -136,6 +136,7 @@ ARITHMETIC: list[Layer] = [
     matrix("m_3_6", (8, 18), "INT3", "INT6", 8, 6),
     matrix("m_8_8", (4, 12), "INT8", "UINT8", 2, 2),
     matrix("m_8_8s", (4, 12), "INT8", "INT8", 1, 1),
+    matrix("m_3_8", (4, 12), "INT3", "UINT8", 2, 3),
     matrix("m_u2_4", (4, 12), "UINT2", "UINT4", 1, 4),
     matrix("m_one", (2, 1), "INT4", "UINT4", 1, 1),
     matrix("m_block", (16, 144), "INT4", "UINT4", 2, 4, pixels=2),
