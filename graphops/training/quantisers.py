@@ -31,6 +31,7 @@ from passes.errors import UserError
 _MICROSOFT = "com.microsoft"
 _MOST_BITS = 16  # beyond, a grid is that of a sum, and not its own
 _LEAST_SHARE = np.float32(0.5)  # of a scale that is left after one step
+_LEAST = np.float32(2.0**-10)  # of a scale that is left after all steps, for a dead channel's would halve down to 0
 
 
 def learned_scales(model: onnx.ModelProto, trained: set[str]) -> set[str]:
@@ -61,21 +62,22 @@ def learned_scales(model: onnx.ModelProto, trained: set[str]) -> set[str]:
 
 
 class Scales:
-    """Learned scales that stay positive: a step leaves at least half of each.
+    """Learned scales that stay positive: a step leaves at least half of each, and all steps a 1,024th.
 
     Args:
         layout: of the parameters.
-        parameters: the flat buffer.
+        parameters: the flat buffer, with the values that training starts from.
         names: of the scales.
     """
 
     def __init__(self, layout: Layout, parameters: NDArray[np.float32], names: Sequence[str]) -> None:
         self._views = [layout.view(parameters, name) for name in names]
+        self._floors = [view * _LEAST for view in self._views]
 
     @contextmanager
     def positive(self) -> Iterator[None]:
         """The parameters may change while this lasts."""
-        least = [view * _LEAST_SHARE for view in self._views]
+        least = [np.maximum(v * _LEAST_SHARE, low) for v, low in zip(self._views, self._floors, strict=True)]
         yield
         for view, low in zip(self._views, least, strict=True):
             np.maximum(view, low, out=view)

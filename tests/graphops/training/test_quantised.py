@@ -346,6 +346,15 @@ def test_quantisers_that_make_no_grid_are_refused(change: dict[str, object], wor
         gradients(quantised(**change), images())
 
 
+def test_a_scale_that_every_step_lowers_does_not_reach_zero() -> None:
+    layout, parameters = Layout({"s": (2,)}), np.array([6e-5, 1], np.float32)
+    scales = Scales(layout, parameters, ["s"])
+    for _ in range(200):
+        with scales.positive():
+            parameters -= 1
+    np.testing.assert_array_equal(parameters, np.array([6e-5, 1], np.float32) / 1024)
+
+
 def test_a_learned_scale_needs_the_size_of_what_it_scales() -> None:
     model = quantised()
     for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
