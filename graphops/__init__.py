@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graphops.pipeline import Pipeline, Run
     from graphops.plan import step
-    from graphops.steps import build, finetune
+    from graphops.steps import build, compare, export_hls, finetune, simulate, synth
 
-__all__ = ["Pipeline", "Run", "build", "finetune", "step"]
+__all__ = ["Pipeline", "Run", "build", "compare", "export_hls", "finetune", "simulate", "step", "synth"]
 
-_HOMES = {"Pipeline": "pipeline", "Run": "pipeline", "build": "steps", "finetune": "steps", "step": "plan"}
+_HOMES = {"Pipeline": "pipeline", "Run": "pipeline", "step": "plan"} | dict.fromkeys(
+    ("build", "compare", "export_hls", "finetune", "simulate", "synth"), "steps"
+)
 
 
 def __getattr__(name: str) -> Any:

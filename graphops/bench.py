@@ -43,6 +43,8 @@ class Bench:
         base: the folder from which relative paths start.
         models: the model file of each earlier step, and of the pipeline's input, by name.
         scratch: where the step at work keeps checkpoints; None where nothing is kept.
+        folder: of the step at work, for what it makes besides a model; None where nothing is kept.
+        builds: the build folders that the step at work reads, each with what to call it.
         watch: is told about progress.
     """
 
@@ -51,6 +53,8 @@ class Bench:
     base: Path = field(default_factory=Path)
     models: dict[str, Path] = field(default_factory=dict)
     scratch: Path | None = None
+    folder: Path | None = None
+    builds: tuple[tuple[str, Path], ...] = ()
     watch: Watch = field(default_factory=Watch)
     _data: dict[str, DataSet] = field(default_factory=dict)
     _data_ids: dict[str, str] = field(default_factory=dict)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,6 +62,18 @@ def write_bytes(path: Path, content: bytes, force: bool = True) -> None:
 def write_json(path: Path, value: Any, force: bool = True) -> None:
     """``value`` as indented JSON."""
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), force)
+
+
+def fingerprint_of_folder(folder: Path, without: Collection[str] = ()) -> str:
+    """SHA-256, in hex, of the names and contents of all files in ``folder``, but for the folders in it ``without``."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name.parts[0] not in without:
+            digest.update(f"{name}\0".encode())
+            with open(path, "rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _reason(path: Path, error: OSError) -> str:

@@ -60,7 +60,8 @@ class Pipeline:
     """Steps, one after another or branching.
 
     Args:
-        steps: passes, ``finetune(...)``, ``build(...)``, or ``step(..., name=..., start=...)`` of one of these.
+        steps: passes, ``finetune(...)``, ``build(...)``, ``export_hls(...)``, ``simulate(...)``, ``synth(...)``,
+            ``compare(...)``, or ``step(..., name=..., start=...)`` of one of these.
         model: the model to start from where ``run`` is given none.
         data: the data set of steps that name none, and the one that every step's model is scored on; by default
             the first that a step names.
@@ -132,9 +133,11 @@ class Pipeline:
         return self.data or next(iter(named), None)
 
     def _check_references(self, bench: Bench) -> None:
-        """Say now, not after hours of training, that a teacher or a data set is not there."""
+        """Say now, not after hours of training, that a teacher, a data set or a tool is not there."""
         folders = {planned.folder for planned in self.planned}
         for planned in self.planned:
+            if planned.step:
+                planned.step.check_tools()
             for teacher in planned.teachers:
                 if teacher not in folders:
                     load_model(bench.model_path(teacher), weights=False)

@@ -45,6 +45,7 @@ class Planned:
         folder: its folder in the run folder.
         start: the step whose model it starts from; None where it needs none.
         teachers: the steps, or files, whose models it reads besides.
+        builds: the steps whose builds it reads, each by its folder and what people call it.
     """
 
     step: Step | None
@@ -52,13 +53,15 @@ class Planned:
     folder: str
     start: str | None = None
     teachers: tuple[str, ...] = ()
+    builds: tuple[tuple[str, str], ...] = ()
 
 
 def plan(work: Sequence[Pass | Step | Entry]) -> list[Planned]:
     """Resolve every name; the model given comes first if any step reads it.
 
     Raises:
-        UserError: when there is no step, a name is unfit for a folder or taken, or refers to no earlier step.
+        UserError: when there is no step, a name is unfit for a folder or taken, or refers to no earlier step; when a
+            step needs a build that no step makes.
     """
     entries = [item if isinstance(item, Entry) else step(item) for item in work]
     if not entries:
@@ -74,7 +77,10 @@ def plan(work: Sequence[Pass | Step | Entry]) -> list[Planned]:
         elif entry.start:
             raise UserError(f"Step {folder} starts from no model; leave its from={entry.start} out.")
         teachers = tuple(_teacher(done, teacher, folder) for teacher in entry.step.teachers())
-        done.append(Planned(entry.step, name, folder, start, teachers))
+        builds = [_build(done, find(done, other, folder).folder, folder) for other in entry.step.builds_read()]
+        if entry.step.needs_build and start:
+            builds.insert(0, _build(done, start, folder))
+        done.append(Planned(entry.step, name, folder, start, teachers, tuple(builds)))
     reads = {folder for planned in done for folder in (planned.start, *planned.teachers)}
     return done if INPUT_FOLDER in reads else done[1:]
 
@@ -103,6 +109,17 @@ def _teacher(done: list[Planned], name: str, where: str) -> str:
     if any(name in (planned.name, planned.folder) for planned in done):
         return find(done, name, where).folder
     return name
+
+
+def _build(done: list[Planned], folder: str, where: str) -> tuple[str, str]:
+    """The folder and name of the step that makes a build of what ``folder`` leaves: itself, or one before it."""
+    known = {planned.folder: planned for planned in done}
+    at: Planned | None = known[folder]
+    while at is not None and at.step is not None:
+        if at.step.makes_build:
+            return at.folder, at.folder if at.name == at.step.name else at.name
+        at = known.get(at.start or "") if at.step.keeps_model else None
+    raise UserError(f"Step {where} needs a build of the model of {folder}; put the step export-hls before it.")
 
 
 def _check_names(entries: list[Entry]) -> None:

@@ -164,7 +164,7 @@ def _check_verb(verb: str, where: str, known: list[str]) -> None:
 def _step(verb: str, options: Any, where: str) -> Step:
     _check_verb(verb, where, _verbs())
     where = f"{where}: {verb}"
-    if isinstance(options, str) and verb in kinds:
+    if isinstance(options, str | list) and verb in kinds:
         options = {kinds[verb].first: options}
     if not isinstance(options, Mapping | None):
         raise UserError(f"{where} is {options!r}; write its options as {{name: value}}.")

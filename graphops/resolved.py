@@ -38,6 +38,8 @@ def _item(planned: Planned, bench: Bench, plan: list[Planned]) -> dict[str, Any]
     if settings.get("teacher"):
         (teacher,) = planned.teachers
         settings["teacher"] = _step(teacher, plan) or str(bench.model_path(teacher).absolute())
+    if settings.get("builds"):
+        settings["builds"] = [folder for folder, _ in planned.builds]
     item: dict[str, Any] = {planned.step.name: settings}
     if planned.name != planned.step.name:
         item["name"] = planned.name

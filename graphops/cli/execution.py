@@ -11,6 +11,7 @@ from rich.console import Console
 
 from graphops.bench import Bench
 from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_report, emit
+from graphops.hardware import classes as classes_of
 from graphops.modelfile import load_model
 from graphops.report.text import percent
 
@@ -91,16 +92,3 @@ def _run(
         progress(start, len(images), f"{start} of {len(images)}")
         parts.append(run(dataflow, prepare(images[start : start + batch]))[last.name].reshape(-1, *last.shape))
     return np.concatenate(parts)
-
-
-def classes_of(dataflow: Dataflow, integers: np.ndarray) -> np.ndarray | None:
-    """The class of each image; None where the output says none."""
-    from hls_backend.layers import LabelSelect
-
-    (last,) = dataflow.outputs
-    flat = integers.reshape(len(integers), -1)
-    if last.source is not None and isinstance(dataflow.layer(last.source.layer), LabelSelect):
-        return flat[:, 0]
-    if last.shape[:2] != (1, 1) or last.shape[2] == 1:
-        return None
-    return (flat * last.scale + last.bias).argmax(axis=1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
@@ -13,16 +11,13 @@ from rich.table import Table
 
 from graphops.bench import Bench
 from graphops.cli.common import DataDir, Force, Json, ModelFile, Normalisation, ScreenWatch, emit, print_notes
-from graphops.cli.fifo import Fifo, check_fifo, fifo_payload, keep_simulation, show_fifos, sized
+from graphops.cli.fifo import Fifo, check_fifo, show_fifos
+from graphops.hardware import export
 from graphops.modelfile import load_model
 from graphops.report.text import number, plain
 from passes.errors import UserError
 
 if TYPE_CHECKING:
-    import onnx
-
-    from hls_backend.dataflow import Dataflow
-    from hls_backend.design import Vectors
     from hls_backend.report import Report
 
 Output = Annotated[
@@ -60,73 +55,47 @@ def export_hls(
     json: Json = False,
 ) -> None:
     """Map a quantised model to FINN layers, fold it to a frame rate, and write a build folder."""
-    from hls_backend import build, lower
+    from hls_backend import build
     from hls_backend.dataflow import Flavour
-    from hls_backend.design import Design
-    from hls_backend.folding import fold_to_rate
     from hls_backend.lowering.builder import identifier
     from hls_backend.parts import part as part_called
-    from hls_backend.report import report
 
     if flavour not in get_args(Flavour):
         raise UserError(f"There is no FINN {flavour!r}; --for takes {' or '.join(get_args(Flavour))}.")
     check_fifo(fifo)
-    chosen = part_called(part)
+    part_called(part)
     build.check(output, force)
     loaded = load_model(model)
-    with ScreenWatch("lowering") as watch, TemporaryDirectory(prefix="graphops-") as work:
-        lowered = lower(loaded, identifier(model.stem) or "network")
-        watch.restart("folding")
-        dataflow = fold_to_rate(lowered.dataflow, target_fps, clock_mhz, chosen)
-        watch.restart("test data")
-        vectors = _vectors(loaded, dataflow, data, data_dir, count, normalisation)
-        design = Design(dataflow, chosen, clock_mhz, target_fps, cast(Any, flavour), vectors)
-        design = sized(design, fifo, Path(work), watch)
-        emitters = build.emitters()
-        build.create(output, design, loaded, emitters, force, lambda name: watch.restart(f"writing {name}"))
-        keep_simulation(Path(work), output)
-        found = report(design)
-    payload = {
-        "model": str(model),
-        "output": str(output),
-        "emitters": list(emitters),
-        "vectors": {"count": len(vectors.inputs), "origin": vectors.origin},
-        "notes": list(lowered.notes),
-        "fifos": fifo_payload(design),
-        **asdict(found),
-    }
+    with ScreenWatch("reading") as watch:
+        made = export(
+            loaded,
+            output,
+            name=identifier(model.stem) or "network",
+            target_fps=target_fps,
+            clock_mhz=clock_mhz,
+            part=part,
+            flavour=cast(Any, flavour),
+            dataset=Bench(data_dir=data_dir).data(data) if data else None,
+            count=count,
+            normalisation=normalisation,
+            fifo=cast(Any, fifo),
+            force=force,
+            say=watch.restart,
+            progress=watch.progress,
+        )
+    payload = {"model": str(model), "output": str(output), **made.figures}
 
     def show(screen: Console) -> None:
-        print_notes(screen, lowered.notes)
-        screen.print(_table(found))
-        show_fifos(screen, design)
-        for line in _summary(found):
+        print_notes(screen, made.notes)
+        screen.print(_table(made.report))
+        show_fifos(screen, made.design)
+        for line in _summary(made.report):
             screen.print(line, soft_wrap=True)
-        screen.print(f"Test data: {vectors.origin}.", soft_wrap=True)
-        folders = ", ".join(f"{name}/" for name in emitters)
+        screen.print(f"Test data: {made.design.vectors.origin}.", soft_wrap=True)
+        folders = ", ".join(f"{name}/" for name in made.emitters)
         screen.print(f"Written: {output}" + (f" with {folders}" if folders else ""), soft_wrap=True)
 
     emit(payload, show, json)
-
-
-def _vectors(
-    model: onnx.ModelProto,
-    dataflow: Dataflow,
-    data: str | None,
-    data_dir: Path | None,
-    count: int,
-    normalisation: str | None,
-) -> Vectors:
-    from hls_backend import vectors
-
-    if data is None:
-        return vectors.random(dataflow, count)
-    from graphops.data.feed import Feed
-
-    dataset = Bench(data_dir=data_dir).data(data)
-    images = dataset.test.first(count).images
-    values = Feed(model, dataset, normalisation)(images)
-    return vectors.from_images(dataflow, values, f"the first {len(images)} test images of {dataset.name}")
 
 
 def _table(found: Report) -> Table:

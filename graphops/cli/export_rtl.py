@@ -10,7 +10,8 @@ from rich.console import Console
 
 from graphops.cli.common import Force, Json, ScreenWatch, emit
 from graphops.cli.execution import BuildFolder
-from graphops.cli.fifo import Fifo, check_fifo, fifo_payload, keep_simulation, show_fifos, sized
+from graphops.cli.fifo import Fifo, check_fifo, show_fifos
+from graphops.hardware import fifo_figures, keep_simulation, sized
 from passes.errors import UserError
 
 
@@ -25,12 +26,12 @@ def export_rtl(build: BuildFolder, fifo: Fifo = "computed", force: Force = False
     if folder.exists() and not force:
         raise UserError(f"{folder} is there already; pass --force to write it again.")
     with ScreenWatch("writing") as watch, TemporaryDirectory(prefix="graphops-") as work:
-        design = sized(design, fifo, Path(work), watch)
+        design = sized(design, fifo, Path(work), watch.restart, watch.progress)
         refill(build, design, "rtl", rtl.emit, force)
         keep_simulation(Path(work), build)
     files = sorted(path.name for path in folder.iterdir())
     payload: dict[str, Any] = {"build": str(build), "folder": str(folder), "top": rtl.TOP, "files": files}
-    payload |= {"fifo": fifo, "fifos": fifo_payload(design)}
+    payload |= {"fifo": fifo, "fifos": fifo_figures(design)}
     memories = sum(name.endswith(".mem") for name in files)
 
     def show(screen: Console) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from graphops.cli.common import ScreenWatch
 from graphops.report.text import number, plain
 from passes.errors import UserError
 
@@ -36,30 +32,6 @@ def check_fifo(fifo: str) -> None:
         raise UserError(f"There is no way {fifo!r} to find FIFO depths; --fifo takes computed or measured.")
     if fifo == "measured":
         verilator.command()
-
-
-def sized(design: Design, fifo: str, work: Path, watch: ScreenWatch) -> Design:
-    """The design with FIFO depths found in the way that was asked for; ``work`` is a folder for simulations."""
-    from dataclasses import replace
-
-    from hls_backend.measure import measure
-
-    if fifo == "computed":
-        return replace(design, measured=None)
-    watch.restart("measuring FIFOs")
-    return measure(design, work, progress=watch.progress)
-
-
-def keep_simulation(work: Path, build: Path) -> None:
-    """What was compiled to measure serves `graphops simulate` as well."""
-    if (work / "simulation").is_dir():
-        shutil.rmtree(build / "simulation", ignore_errors=True)
-        shutil.move(work / "simulation", build / "simulation")
-
-
-def fifo_payload(design: Design) -> dict[str, Any] | None:
-    """What ``--json`` says of measured depths."""
-    return asdict(design.measured) if design.measured else None
 
 
 def show_fifos(screen: Console, design: Design) -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from graphops.cli.common import DataDir, Force, Json, Report, ScreenWatch, check_report, emit, print_notes
+from graphops.report.hardware import sections
 from graphops.report.run import table
 from graphops.report.text import duration, percent
 
@@ -50,6 +51,9 @@ def run(
 
     def show(screen: Console) -> None:
         screen.print(table(records, pipeline.title))
+        for section in sections(records):
+            screen.print()
+            screen.print(section.table())
         print_notes(screen, (f"{record['folder']}: {note}" for record in records for note in record["notes"]))
         screen.print(f"Models, curves and report: {done.folder}", soft_wrap=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Table
 
 from graphops.cli.common import Force, Json, Report, ScreenWatch, check_report, emit
 from graphops.cli.execution import BuildFolder
+from graphops.hardware import synth as synthesise
+from graphops.hardware import synthesis_figures
+from graphops.report.hardware import CELLS
 from graphops.report.text import number, plain
 from passes.errors import UserError
 
@@ -37,31 +40,14 @@ def synth(
 ) -> None:
     """Synthesise a build's RTL with Yosys and print what each layer takes, beside what the part has."""
     from hls_backend.build import load
-    from hls_backend.synthesize import place_ecp5, synthesize
 
     check_report(report, force)
     if place not in (None, "ecp5"):
         raise UserError(f"There is no place-and-route for {place!r}; --place takes ecp5.")
     design = load(build)
-    work = build / "synthesis"
     with ScreenWatch("synthesis") as watch:
-        found = synthesize(design, family, work, jobs, watch.progress)
-        placed = place_ecp5(build / "rtl", work, watch.progress) if place else None
-    payload: dict[str, Any] = {
-        "build": str(build),
-        "tool": "Yosys",
-        "family": family,
-        "part": design.part.name,
-        "capacity": {
-            "luts": design.part.luts,
-            "ffs": design.part.ffs,
-            "bram18": design.part.bram18,
-            "dsps": design.part.dsps,
-        },
-        "total": asdict(found.total),
-        "layers": [{"name": n.name, "op": n.op, **asdict(n.cells)} for n in found.layers],
-        "ecp5": asdict(placed) if placed else None,
-    }
+        found, placed = synthesise(build, family, place is not None, jobs, watch.progress)
+    payload = {"build": str(build), **synthesis_figures(found, design, placed)}
 
     def show(screen: Console) -> None:
         screen.print(_table(found, design.part))
@@ -83,7 +69,7 @@ def _table(found: Synthesis, part: Part) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("layer", overflow="fold")
     table.add_column("kind", overflow="fold")
-    for column in ("LUT", "LUTRAM", "FF", "BRAM18", "BRAM36", "DSP"):
+    for column in CELLS.values():
         table.add_column(column, justify="right")
     for layer in found.layers:
         table.add_row(plain(layer.name), layer.op, *_counts(layer.cells))

@@ -5,17 +5,23 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from graphops.report.hardware import bars
+
 
 def plot(title: str | None, records: list[dict[str, Any]]) -> bytes:
-    """A PNG: the accuracy after each step, and the loss and accuracy through each training."""
+    """A PNG: the accuracy after each step, loss and accuracy through each training, builds beside each other."""
     from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
     trainings = [record for record in records if record["history"]]
-    figure = Figure(figsize=(10, 4.2 if not trainings else 7.5), layout="constrained")
-    axes = figure.subplots(2 if trainings else 1, 1, squeeze=False)[:, 0]
+    comparisons = [record["figures"] for record in records if record.get("kind") == "compare"]
+    count = 1 + bool(trainings) + len(comparisons)
+    figure = Figure(figsize=(10, 0.9 + 3.3 * count), layout="constrained")
+    axes = figure.subplots(count, 1, squeeze=False)[:, 0]
     _steps(axes[0], records)
     if trainings:
         _curves(axes[1], trainings)
+    for axis, compared in zip(axes[count - len(comparisons) :], comparisons, strict=True):
+        bars(axis, compared)
     if title:
         figure.suptitle(title)
     picture = io.BytesIO()

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from graphops.files import write_bytes, write_json
+from graphops.report.hardware import sections
 from graphops.report.text import duration, number, percent
 
 COLUMNS = ("step", "joins left", "parameters", "MACs", "skip buffer bits", "test accuracy", "seconds")
@@ -51,10 +52,12 @@ def write_report(folder: Path, title: str | None, records: list[dict[str, Any]])
 
 
 def markdown(title: str | None, records: list[dict[str, Any]]) -> str:
-    """The table as Markdown, the plot and the notes under it."""
+    """The table as Markdown, the plot, what there is of hardware and the notes."""
     lines = [f"# {title or 'Run'}", "", "| " + " | ".join(COLUMNS) + " |"]
     lines.append("| --- |" + " ---: |" * (len(COLUMNS) - 1))
     lines += ["| " + " | ".join(row) + " |" for row in rows(records)]
     lines += ["", "![accuracy step by step, and the trainings](report.png)", ""]
+    for section in sections(records):
+        lines += section.markdown()
     lines += [f"- {record['folder']}: {note}" for record in records for note in record["notes"]]
     return "\n".join(lines).rstrip() + "\n"

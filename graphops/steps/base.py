@@ -11,6 +11,9 @@ import onnx
 
 from graphops.bench import Bench
 
+BUILD = "build"
+"""The folder, in that of a step, which holds its build."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -40,11 +43,17 @@ class Step(ABC):
         kind: what recipes call it.
         first: the option that a recipe may give alone, as in ``finetune: cifar10``.
         needs_model: whether it starts from a model.
+        keeps_model: whether it hands that model on as it is.
+        makes_build: whether it leaves a build, a folder `BUILD` in its own.
+        needs_build: whether it reads the build of the model that it starts from.
     """
 
     kind: ClassVar[str]
     first: ClassVar[str]
     needs_model: ClassVar[bool] = True
+    keeps_model: ClassVar[bool] = False
+    makes_build: ClassVar[bool] = False
+    needs_build: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -81,12 +90,23 @@ class Step(ABC):
         """The other models it reads: names of earlier steps, or paths."""
         return ()
 
+    def builds_read(self) -> Iterable[str]:
+        """The names of earlier steps whose builds it reads, besides that of the model it starts from."""
+        return ()
+
+    def check_tools(self) -> None:  # noqa: B027 - most steps need none
+        """Say before the work, not after hours of it, that a tool which the step needs is missing.
+
+        Raises:
+            UserError: when one is.
+        """
+
     def data_sets(self) -> Iterable[str | None]:
         """The data sets it reads; None is the pipeline's own."""
         return ()
 
     def identity(self, bench: Bench) -> dict[str, Any]:
         """Whatever decides the outcome besides the model it starts from; contents in place of paths."""
-        settings = {key: value for key, value in self.settings().items() if key not in ("data", "teacher")}
+        settings = {key: value for key, value in self.settings().items() if key not in ("data", "teacher", "builds")}
         data = [bench.data_id(name) for name in self.data_sets()]
         return {"kind": self.name, "settings": settings, "data": data}

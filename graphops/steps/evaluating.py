@@ -27,6 +27,7 @@ class Evaluate(Step):
 
     kind: ClassVar[str] = "evaluate"
     first: ClassVar[str] = "data"
+    keeps_model: ClassVar[bool] = True
 
     data: str | None = None
     split: str = "test"

@@ -1,0 +1,94 @@
+"""A build folder of a quantised model as a step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import onnx
+
+from graphops.bench import Bench
+from graphops.options import make
+from graphops.steps.base import BUILD, Outcome, Step
+from passes.errors import UserError
+
+
+@dataclass(frozen=True)
+class ExportHls(Step):
+    """Maps the model to FINN layers, folds it to a frame rate and leaves a build; hands the model on as it is.
+
+    Attributes:
+        target_fps: images a second; None for the smallest design.
+        clock_mhz: the clock in MHz.
+        part: the part to fit into, e.g. xc7z020 or xczu7ev.
+        flavour: which FINN's names of nodes and attributes.
+        emitters: what the build holds besides the dataflow.
+        data: where test images come from; None is the pipeline's own data set, and without one random integers.
+        count: test images.
+        normalisation: of the images; None is the model's, else the data set's.
+    """
+
+    kind: ClassVar[str] = "export-hls"
+    first: ClassVar[str] = "part"
+    keeps_model: ClassVar[bool] = True
+    makes_build: ClassVar[bool] = True
+
+    target_fps: float | None = None
+    clock_mhz: float = 100.0
+    part: str = "xc7z020"
+    flavour: Literal["finn-plus", "finn-main"] = "finn-plus"
+    emitters: tuple[Literal["finn", "hls", "rtl"], ...] = ("finn", "hls", "rtl")
+    data: str | None = None
+    count: int = 10
+    normalisation: str | None = None
+
+    def __post_init__(self) -> None:
+        from hls_backend.parts import part
+
+        part(self.part)
+        limits = (("target_fps", self.target_fps, 1e-3), ("clock_mhz", self.clock_mhz, 1), ("count", self.count, 1))
+        for name, value, least in limits:
+            if value is not None and value < least:
+                raise UserError(f"An export with {name} {value:g} is impossible; give at least {least:g}.")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], where: str) -> Self:
+        return make(cls, options, where)
+
+    def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
+        from graphops.hardware import export
+
+        assert bench.folder is not None, "a build is kept"
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "data"}
+        made = export(
+            model,
+            bench.folder / BUILD,
+            dataset=bench.data(self.data) if self._has_data(bench) else None,
+            force=True,
+            say=lambda what: bench.watch.progress(0, 1, what),
+            **options,
+        )
+        return Outcome(model, False, made.notes, figures=made.figures)
+
+    def _has_data(self, bench: Bench) -> bool:
+        return self.data is not None or bench.default_data is not None
+
+    def settings(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"emitters": list(self.emitters)}
+
+    def identity(self, bench: Bench) -> dict[str, Any]:
+        return super().identity(bench) | {"data": [bench.data_id(self.data)] if self._has_data(bench) else []}
+
+    def data_sets(self) -> Iterable[str | None]:
+        return (self.data,) if self.data else ()
+
+
+def export_hls(part: str = "xc7z020", **options: Any) -> ExportHls:
+    """A step that leaves a build for ``part``; ``options`` are the fields of `ExportHls`.
+
+    Raises:
+        UserError: when an option is unknown or has a wrong value.
+    """
+    return ExportHls.of({"part": part, **options}, "export_hls")

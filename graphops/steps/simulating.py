@@ -1,0 +1,114 @@
+"""A build's RTL, simulated cycle by cycle, as a step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import onnx
+
+from graphops.bench import Bench
+from graphops.options import make
+from graphops.steps.base import Outcome, Step
+from passes.errors import UserError
+
+if TYPE_CHECKING:
+    from hls_backend.design import Design, Vectors
+
+
+@dataclass(frozen=True)
+class Simulate(Step):
+    """Runs the RTL of the model's build in Verilator: every output must be that of the integer dataflow, and every
+    class that of the quantised model. Hands the model on as it is.
+
+    Attributes:
+        data: the images; None is the pipeline's own data set, and without one the build's own test data.
+        count: how many images.
+        normalisation: of the images; None is the model's, else the data set's.
+    """
+
+    kind: ClassVar[str] = "simulate"
+    first: ClassVar[str] = "data"
+    keeps_model: ClassVar[bool] = True
+    needs_build: ClassVar[bool] = True
+
+    data: str | None = None
+    count: int = 4
+    normalisation: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UserError(f"A simulation of {self.count} images is impossible; give at least 1.")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], where: str) -> Self:
+        return make(cls, options, where)
+
+    def check_tools(self) -> None:
+        from hls_backend import verilator
+
+        verilator.command()
+
+    def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
+        from graphops.hardware import RTL, SIMULATION, check_simulation, from_dataset, simulation_figures, stored
+        from hls_backend.build import load
+        from hls_backend.simulate import simulate
+
+        ((name, folder),) = bench.builds
+        design = load(folder)
+        if self._has_data(bench):
+            vectors = from_dataset(model, design.dataflow, bench.data(self.data), self.count, self.normalisation)
+        else:
+            vectors = stored(design, self.count)
+        found = simulate(design, vectors, folder / RTL, folder / SIMULATION, bench.watch.progress)
+        check_simulation(found, folder)
+        figures = {"build": name, **simulation_figures(found, design, vectors.origin)}
+        if self._has_data(bench):
+            figures["classes"] = self._classes(model, bench, design, vectors, folder)
+        note = f"{found.words:,} words of {found.frames:,} images are those of the integer dataflow ({vectors.origin})."
+        return Outcome(model, False, (note,), figures=figures)
+
+    def _classes(
+        self, model: onnx.ModelProto, bench: Bench, design: Design, vectors: Vectors, folder: Path
+    ) -> dict[str, int] | None:
+        """How many classes there are, how many of them the quantised model gives too and how many are right."""
+        from graphops.evaluate import evaluate
+        from graphops.hardware import classes
+
+        given = classes(design.dataflow, vectors.outputs)
+        if given is None:
+            return None
+        data = bench.data(self.data)
+        wanted = evaluate(model, data, limit=self.count, normalisation=self.normalisation).predictions
+        equal = int((given == wanted).sum())
+        if equal < len(given):
+            raise UserError(
+                f"The RTL puts {len(given) - equal} of {len(given)} images into another class than the quantised "
+                f"model; report this with the build folder {str(folder)!r}."
+            )
+        correct = int((given == data.test.first(self.count).labels).sum())
+        return {"count": len(given), "equal": equal, "correct": correct}
+
+    def _has_data(self, bench: Bench) -> bool:
+        return self.data is not None or bench.default_data is not None
+
+    def settings(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def identity(self, bench: Bench) -> dict[str, Any]:
+        return super().identity(bench) | {"data": [bench.data_id(self.data)] if self._has_data(bench) else []}
+
+    def data_sets(self) -> Iterable[str | None]:
+        return (self.data,) if self.data else ()
+
+
+def simulate(data: str | None = None, **options: Any) -> Simulate:
+    """A step that simulates the build before it on ``data``; ``options`` are the fields of `Simulate`.
+
+    Raises:
+        UserError: when an option is unknown or has a wrong value.
+    """
+    return Simulate.of({"data": data, **options}, "simulate")
