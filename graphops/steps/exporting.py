@@ -25,6 +25,7 @@ class ExportHls(Step):
         part: the part to fit into, e.g. xc7z020 or xczu7ev.
         flavour: which FINN's names of nodes and attributes.
         emitters: what the build holds besides the dataflow.
+        fifo: how the depths of the RTL's FIFOs are found: by a model, or shrunk by simulation to what is needed.
         data: where test images come from; None is the pipeline's own data set, and without one random integers.
         count: test images.
         normalisation: of the images; None is the model's, else the data set's.
@@ -40,6 +41,7 @@ class ExportHls(Step):
     part: str = "xc7z020"
     flavour: Literal["finn-plus", "finn-main"] = "finn-plus"
     emitters: tuple[Literal["finn", "hls", "rtl"], ...] = ("finn", "hls", "rtl")
+    fifo: Literal["computed", "measured"] = "computed"
     data: str | None = None
     count: int = 10
     normalisation: str | None = None
@@ -57,6 +59,12 @@ class ExportHls(Step):
     def of(cls, options: Mapping[str, Any], where: str) -> Self:
         return make(cls, options, where)
 
+    def check_tools(self) -> None:
+        from hls_backend import verilator
+
+        if self.fifo == "measured":
+            verilator.command()
+
     def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
         from graphops.hardware import export
 
@@ -68,6 +76,7 @@ class ExportHls(Step):
             dataset=bench.data(self.data) if self._has_data(bench) else None,
             force=True,
             say=lambda what: bench.watch.progress(0, 1, what),
+            progress=bench.watch.progress,
             **options,
         )
         return Outcome(model, False, made.notes, figures=made.figures)

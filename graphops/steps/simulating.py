@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import onnx
 
@@ -14,9 +13,6 @@ from graphops.bench import Bench
 from graphops.options import make
 from graphops.steps.base import Outcome, Step
 from passes.errors import UserError
-
-if TYPE_CHECKING:
-    from hls_backend.design import Design, Vectors
 
 
 @dataclass(frozen=True)
@@ -53,44 +49,28 @@ class Simulate(Step):
         verilator.command()
 
     def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
-        from graphops.hardware import RTL, SIMULATION, check_simulation, from_dataset, simulation_figures, stored
+        from graphops.hardware import RTL, SIMULATION, check_simulation, classified, simulation_figures, stored
         from hls_backend.build import load
         from hls_backend.simulate import simulate
 
         ((name, folder),) = bench.builds
         design = load(folder)
+        classes = None
         if self._has_data(bench):
-            vectors = from_dataset(model, design.dataflow, bench.data(self.data), self.count, self.normalisation)
+            data = bench.data(self.data)
+            vectors, classes = classified(model, design.dataflow, data, self.count, self.normalisation)
         else:
             vectors = stored(design, self.count)
         found = simulate(design, vectors, folder / RTL, folder / SIMULATION, bench.watch.progress)
         check_simulation(found, folder)
-        figures = {"build": name, **simulation_figures(found, design, vectors.origin)}
-        if self._has_data(bench):
-            figures["classes"] = self._classes(model, bench, design, vectors, folder)
+        if classes and classes["equal"] < classes["count"]:
+            raise UserError(
+                f"The RTL puts {classes['count'] - classes['equal']} of {classes['count']} images into another class "
+                f"than the quantised model; report this with the build folder {str(folder)!r}."
+            )
+        figures = {"build": name, **simulation_figures(found, design, vectors.origin, classes)}
         note = f"{found.words:,} words of {found.frames:,} images are those of the integer dataflow ({vectors.origin})."
         return Outcome(model, False, (note,), figures=figures)
-
-    def _classes(
-        self, model: onnx.ModelProto, bench: Bench, design: Design, vectors: Vectors, folder: Path
-    ) -> dict[str, int] | None:
-        """How many classes there are, how many of them the quantised model gives too and how many are right."""
-        from graphops.evaluate import evaluate
-        from graphops.hardware import classes
-
-        given = classes(design.dataflow, vectors.outputs)
-        if given is None:
-            return None
-        data = bench.data(self.data)
-        wanted = evaluate(model, data, limit=self.count, normalisation=self.normalisation).predictions
-        equal = int((given == wanted).sum())
-        if equal < len(given):
-            raise UserError(
-                f"The RTL puts {len(given) - equal} of {len(given)} images into another class than the quantised "
-                f"model; report this with the build folder {str(folder)!r}."
-            )
-        correct = int((given == data.test.first(self.count).labels).sum())
-        return {"count": len(given), "equal": equal, "correct": correct}
 
     def _has_data(self, bench: Bench) -> bool:
         return self.data is not None or bench.default_data is not None
