@@ -1,7 +1,4 @@
-"""What a design's RTL takes on a part, by Yosys: layer by layer, then summed.
-
-What Yosys does whatever the layer, above all reading its libraries, takes seconds: so a process has several small
-layers at once, each a module whose boundary is kept, which take what they take alone.
+"""What a design's RTL takes on a part, by Yosys: layer by layer, in processes of their own, then summed.
 
 Yosys' counts are not Vivado's: the two optimise differently. They are good for comparing designs with each other.
 Multipliers are built of LUTs, as `hls_backend.resources` prices them.
@@ -127,6 +124,7 @@ def synthesize(
     work: Path,
     jobs: int = 2,
     progress: Callable[[float, float, str], None] = lambda *_: None,
+    together: bool = False,
 ) -> Synthesis:
     """Synthesise every layer of ``design``.
 
@@ -136,6 +134,9 @@ def synthesize(
         work: a folder for results by content, which is made where it is missing; what is there is not done again.
         jobs: processes at once; each takes up to 4 GiB.
         progress: is told layers done, layers in all, and what is going on.
+        together: give a process several small layers, each a module whose boundary is kept: some five times faster, for
+            what takes Yosys longest is to read its libraries. Counts may differ by a per cent from those of a layer
+            alone, for its mapping depends on names.
 
     Raises:
         UserError: when Yosys is missing or fails, or there is no such family.
@@ -146,15 +147,18 @@ def synthesize(
     work.mkdir(parents=True, exist_ok=True)
     pieces = _pieces(design.connected("rtl"))
     keys = {name: _key(_files(piece), family) for name, piece in pieces.items()}
-    waiting = {key: pieces[name] for name, key in keys.items() if not (work / f"{key}.json").is_file()}
+    # Whatever is done already, the same layers go together, so that a stop changes no count.
+    batches = _batches({key: pieces[name] for name, key in keys.items()}, together)
+    waiting = [batch for batch in batches if not all((work / f"{key}.json").is_file() for key in batch)]
+    count = sum(map(len, waiting))
     with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(_synthesize, batch, family, work): len(batch) for batch in _batches(waiting, jobs)}
+        running = {pool.submit(_synthesize, batch, family, work): len(batch) for batch in waiting}
         try:
             done = 0
             for future in as_completed(running):
                 future.result()
                 done += running[future]
-                progress(done, len(waiting), f"{done} of {len(waiting)}")
+                progress(done, count, f"{done} of {count}")
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -196,12 +200,14 @@ def _pieces(dataflow: Dataflow) -> dict[str, _Piece]:
     return found
 
 
-def _batches(pieces: Mapping[str, _Piece], jobs: int) -> list[dict[str, _Piece]]:
-    """The pieces, by key, shared out among processes: the heaviest first, each to the process that has least."""
-    count = max(jobs, sum(piece.weight for piece in pieces.values()) // _BATCH)
+def _batches(pieces: Mapping[str, _Piece], together: bool) -> list[dict[str, _Piece]]:
+    """The pieces, by key, as processes get them: the heaviest first, each to the process that has least."""
+    if not together:
+        return [{key: piece} for key, piece in pieces.items()]
+    count = max(2, sum(piece.weight for piece in pieces.values()) // _BATCH)
     batches: list[dict[str, _Piece]] = [{} for _ in range(count)]
     loads = [0] * count
-    for key, piece in sorted(pieces.items(), key=lambda pair: -pair[1].weight):
+    for key, piece in sorted(pieces.items(), key=lambda pair: (-pair[1].weight, pair[0])):
         least = loads.index(min(loads))
         batches[least][key] = piece
         loads[least] += piece.weight
@@ -262,19 +268,20 @@ def _key(texts: Mapping[str, str], family: str) -> str:
 
 def _synthesize(batch: Mapping[str, _Piece], family: str, work: Path) -> None:
     """Fill a file in ``work`` for each key with the cells of its piece."""
-    texts = _together(batch.values())
+    pieces = list(batch.values())
+    texts, top = (_files(pieces[0]), "unit") if len(batch) == 1 else (_together(pieces), "batch")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for file, text in texts.items():
             (place / file).write_text(text)
         sources = " ".join(sorted(file for file in texts if file.endswith(".sv")))
         script = (
-            f"read_verilog -defer -sv {sources}; hierarchy -top batch; "
-            f"synth_xilinx -family {family} -nodsp -noiopad -noclkbuf -flatten -top batch; "
+            f"read_verilog -defer -sv {sources}; hierarchy -top {top}; "
+            f"synth_xilinx -family {family} -nodsp -noiopad -noclkbuf -flatten -top {top}; "
             "tee -q -o cells.json stat -json"
         )
         try:
-            _yosys(script, place, ", ".join(f"layer {piece.name!r}" for piece in batch.values()))
+            _yosys(script, place, " and ".join(f"layer {piece.name!r}" for piece in pieces))
         except UserError:
             if len(batch) == 1:
                 raise
@@ -283,11 +290,10 @@ def _synthesize(batch: Mapping[str, _Piece], family: str, work: Path) -> None:
             return
         modules = json.loads((place / "cells.json").read_text())["modules"]
     for number, key in enumerate(batch):
-        cells = Cells.of(modules[f"\\unit_{number}"]["num_cells_by_type"])
-        result = work / f"{key}.json"
-        temporary = result.with_suffix(f".{os.getpid()}.tmp")
+        cells = Cells.of(modules["\\unit" if len(batch) == 1 else f"\\unit_{number}"]["num_cells_by_type"])
+        temporary = work / f"{key}.{os.getpid()}.tmp"
         temporary.write_text(json.dumps(asdict(cells)))
-        os.replace(temporary, result)
+        os.replace(temporary, work / f"{key}.json")
 
 
 # -- place and route -------------------------------------------------------------------------------------------

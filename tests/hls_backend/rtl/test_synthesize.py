@@ -57,3 +57,20 @@ def test_without_yosys_it_says_what_to_install(dense: Design, tmp_path: Path, mo
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"graphops\[synth\]"):
         synthesize(dense, "xc7", tmp_path)
+
+
+@needs_yosys
+def test_layers_in_one_process_take_what_they_take_alone(dense: Design, tmp_path: Path) -> None:
+    alone, together = (synthesize(dense, "xc7", tmp_path / str(mode), together=mode) for mode in (False, True))
+    for one, other in zip(alone.layers, together.layers, strict=True):
+        assert (one.name, one.cells.ffs, one.cells.lutrams) == (other.name, other.cells.ffs, other.cells.lutrams)
+        assert abs(one.cells.luts - other.cells.luts) <= 0.02 * one.cells.luts + 1
+
+
+def test_every_layer_is_in_one_process_and_a_stop_changes_nothing(dense: Design) -> None:
+    pieces = module._pieces(dense.connected("rtl"))
+    batches = module._batches(pieces, together=True)
+    assert sorted(name for batch in batches for name in batch) == sorted(pieces)
+    assert len(batches) == 2
+    assert module._batches(dict(reversed(pieces.items())), together=True) == batches
+    assert [list(batch) for batch in module._batches(pieces, together=False)] == [[name] for name in pieces]
