@@ -116,6 +116,16 @@ class Pipeline:
             runner.folder.curves.draw(at_end=True)
         return Run(runner.folder.path, tuple(records))
 
+    def check_tools(self) -> None:
+        """Say before any work that a tool is missing which a step needs.
+
+        Raises:
+            UserError: when one is.
+        """
+        for planned in self.planned:
+            if planned.step:
+                planned.step.check_tools()
+
     def _given(self, model: onnx.ModelProto | str | Path | None) -> onnx.ModelProto | Path | None:
         is_wanted = self.planned[0].folder == INPUT_FOLDER
         if model is None and is_wanted:
@@ -135,9 +145,8 @@ class Pipeline:
     def _check_references(self, bench: Bench) -> None:
         """Say now, not after hours of training, that a teacher, a data set or a tool is not there."""
         folders = {planned.folder for planned in self.planned}
+        self.check_tools()
         for planned in self.planned:
-            if planned.step:
-                planned.step.check_tools()
             for teacher in planned.teachers:
                 if teacher not in folders:
                     load_model(bench.model_path(teacher), weights=False)

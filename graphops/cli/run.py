@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from graphops.cli.common import DataDir, Force, Json, Report, ScreenWatch, check
 from graphops.report.hardware import sections
 from graphops.report.run import table
 from graphops.report.text import duration, percent
+
+if TYPE_CHECKING:
+    from graphops.pipeline import Pipeline, Run
 
 Recipe = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped one.", show_default=False)
@@ -40,24 +43,34 @@ def run(
     path = recipes.find(recipe)
     pipeline = recipes.read(path)
     pipeline.data_dir = data_dir or pipeline.data_dir
+    done = follow(pipeline, out or Path("runs") / path.stem, model, force)
+    emit(payload_of(done, pipeline), lambda screen: show_run(screen, done, pipeline), json, report)
+
+
+def follow(pipeline: Pipeline, out: Path, model: Path | None = None, force: bool = False) -> Run:
+    """Run a pipeline, with a bar and a line a step."""
     with RunWatch() as watch:
         try:
-            done = pipeline.run(model, out or Path("runs") / path.stem, force, watch)
+            return pipeline.run(model, out, force, watch)
         except KeyboardInterrupt:
             watch.say("Stopped; the same command goes on from here.")
             raise
+
+
+def payload_of(done: Run, pipeline: Pipeline) -> dict[str, Any]:
+    """What ``--json`` says of a run."""
+    return {"folder": str(done.folder), "title": pipeline.title, "steps": list(done.records)}
+
+
+def show_run(screen: Console, done: Run, pipeline: Pipeline) -> None:
+    """The tables of a run, and what a person should know."""
     records = list(done.records)
-    payload = {"folder": str(done.folder), "title": pipeline.title, "steps": records}
-
-    def show(screen: Console) -> None:
-        screen.print(table(records, pipeline.title))
-        for section in sections(records):
-            screen.print()
-            screen.print(section.table())
-        print_notes(screen, (f"{record['folder']}: {note}" for record in records for note in record["notes"]))
-        screen.print(f"Models, curves and report: {done.folder}", soft_wrap=True)
-
-    emit(payload, show, json, report)
+    screen.print(table(records, pipeline.title))
+    for section in sections(records):
+        screen.print()
+        screen.print(section.table())
+    print_notes(screen, (f"{record['folder']}: {note}" for record in records for note in record["notes"]))
+    screen.print(f"Models, curves and report: {done.folder}", soft_wrap=True)
 
 
 class RunWatch(ScreenWatch):
