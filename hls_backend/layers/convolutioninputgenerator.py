@@ -197,7 +197,7 @@ class ConvolutionInputGenerator(Layer):
 
     @property
     def ring(self) -> int:
-        """Words that the RTL's ring holds: a window, and the furthest step from one to the next.
+        """Words that the RTL's ring holds: a window, the furthest step from one to the next, and a word.
 
         That is the one into the next image or, over large strides, into the next row; with so much room, writing never
         waits for reading where the consumer keeps up. A power of two where that takes no more memory: the ring needs
@@ -207,6 +207,6 @@ class ConvolutionInputGenerator(Layer):
         last = (self.windows[0] - 1) * down * columns + (across - 1) * right
         span = (self.kernel[0] - 1) * columns + self.kernel[1]
         step = max(rows * columns - last, down * columns - (across - 1) * right)
-        least = max(4, (span + step) * (self.channels // self.folding.simd))
+        least = max(4, (span + step) * (self.channels // self.folding.simd) + 1)
         power, width = 1 << (least - 1).bit_length(), self.inputs[0].width
         return power if buffer(power, width) == buffer(least, width) else least

@@ -4,7 +4,8 @@
 // fold, and for each fold kernel row by kernel row, column by column. A window starts as soon as its last pixel has
 // come. Words lie in a ring; a window, once read, frees those that no later one needs. The ring has room for a window
 // and for the furthest step from one to the next, which is that into the next image, so that writing never waits
-// where the consumer keeps up. Block RAM is slow: a ring in it has a register behind it, which holds a word of its own.
+// where the consumer keeps up; and for the word that came last, which is counted a cycle late, for speed. Block RAM is
+// slow: a ring in it has a register behind it, which holds a word of its own.
 // Of some counters nobody asks for the place, or for the end.
 // verilator lint_off PINCONNECTEMPTY
 module sliding_window #(
@@ -61,7 +62,7 @@ module sliding_window #(
   localparam [2*ADDRESS_BITS-1:0] NEXT_ROW = around(TO_ROW - FAR2);
   localparam [2*ADDRESS_BITS-1:0] NEXT_IMAGE = around(TO_IMAGE - FAR2);
 
-  logic push, issue, free, last0, last1, last2, last_column, last_row, window_ends;
+  logic push, pushed, issue, free, last0, last1, last2, last_column, last_row, window_ends;
   counter #(.STATES(N0)) loop0 (.clk, .rst, .step(issue), .value(), .last(last0));
   counter #(.STATES(N1)) loop1 (.clk, .rst, .step(issue & last0), .value(), .last(last1));
   counter #(.STATES(N2)) loop2 (.clk, .rst, .step(issue & last0 & last1), .value(), .last(last2));
@@ -73,17 +74,19 @@ module sliding_window #(
 
   // Words that are there beyond the window's last, and that there is room for, less one: signs say yes or no.
   localparam int AMOUNT_BITS = $clog2(TO_IMAGE + TO_ROW + DEPTH + SPAN + 2) + 1;
-  logic signed [AMOUNT_BITS-1:0] beyond, room, freed;  // what a window frees, less the word that comes
+  logic signed [AMOUNT_BITS-1:0] beyond, room, freed;  // what a window frees, less the word that came
   always_comb
-    if (~issue | ~window_ends) freed = AMOUNT_BITS'(push ? -1 : 0);
-    else if (~last_column) freed = AMOUNT_BITS'(push ? TO_COLUMN - 1 : TO_COLUMN);
-    else if (~last_row) freed = AMOUNT_BITS'(push ? TO_ROW - 1 : TO_ROW);
-    else freed = AMOUNT_BITS'(push ? TO_IMAGE - 1 : TO_IMAGE);
+    if (~issue | ~window_ends) freed = AMOUNT_BITS'(pushed ? -1 : 0);
+    else if (~last_column) freed = AMOUNT_BITS'(pushed ? TO_COLUMN - 1 : TO_COLUMN);
+    else if (~last_row) freed = AMOUNT_BITS'(pushed ? TO_ROW - 1 : TO_ROW);
+    else freed = AMOUNT_BITS'(pushed ? TO_IMAGE - 1 : TO_IMAGE);
   always_ff @(posedge clk)
     if (rst) begin
       beyond <= AMOUNT_BITS'(-SPAN);
-      room   <= AMOUNT_BITS'(DEPTH - 1);
+      room   <= AMOUNT_BITS'(DEPTH - 2);
+      pushed <= 1'b0;
     end else begin
+      pushed <= push;
       beyond <= beyond - freed;
       room   <= room + freed;
     end
