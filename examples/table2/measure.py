@@ -83,6 +83,7 @@ def measure(
     frames: int = 4,
     images: tuple[str, Path | None] | None = None,
     place: bool = False,
+    together: bool = False,
 ) -> Measured:
     """Do one design, or take up what was done of it.
 
@@ -94,6 +95,7 @@ def measure(
         frames: to simulate.
         images: a data set for the test data, and where data sets lie; random integers where there is none.
         place: whether to place and route on ECP5 for a frequency.
+        together: synthesise small layers together (see `hls_backend.synthesize`).
 
     Raises:
         UserError: when an output differs from the integer dataflow's, or a tool is missing.
@@ -111,7 +113,7 @@ def measure(
         simulated = simulate(design, design.vectors, folder / "rtl", folder / "simulation", watch.progress)
         if simulated.errors:
             raise UserError(f"{folder.name} computes what it should not: {simulated.difference}.")
-        found = synthesize(design, FAMILY, out / "synthesis", 2, watch.progress)
+        found = synthesize(design, FAMILY, out / "synthesis", 2, watch.progress, together)
         placed = place_ecp5(folder / "rtl", out / "synthesis", watch.progress) if place else None
     compared = summarise(folder.name, design, found, placed.mhz if placed else None)
     return Measured(network, fps, compared, found.layers, simulated, design.dataflow.cycles, placed)

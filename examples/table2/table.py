@@ -185,8 +185,8 @@ def main() -> None:
     found: list[Measured] = []
     for fps in map(float, arguments.foldings.split(",")):
         for name, model in designs_of(arguments).items():
-            place = arguments.place is not None
-            found.append(measure(name, model, fps, arguments.out, arguments.frames, images, place))
+            place, together = arguments.place is not None, arguments.networks is not None
+            found.append(measure(name, model, fps, arguments.out, arguments.frames, images, place, together))
             content = {"published": PUBLISHED, "tool": "Yosys", "family": FAMILY, "part": DEVICE}
             write_json(arguments.out / "results.json", content | {"designs": [d.as_json() for d in found]})
             write_bytes(arguments.out / "table.png", plot(found))
