@@ -15,7 +15,7 @@ Implementation = Literal["rtl", "hls", "finn"]
 """Whose layers: our RTL, our C++ on finn-hlslib's templates, or FINN's own. They fill differently."""
 
 
-def depths(dataflow: Dataflow, implementation: Implementation) -> dict[str, int]:
+def depths(dataflow: Dataflow, implementation: Implementation, spare: int = 0) -> dict[str, int]:
     """The depth, in transfers, of each stream that needs more than 2 for the dataflow to run at its full rate.
 
     Found by executing a model of the layers (see `hls_backend.sizing`).
@@ -23,6 +23,8 @@ def depths(dataflow: Dataflow, implementation: Implementation) -> dict[str, int]
     Args:
         dataflow: folded; with width converters or without, with no FIFOs.
         implementation: whose layers it is built of.
+        spare: pixels that each FIFO holds besides, for what the model rounds; where there are any, a stream that needs
+            room gets a FIFO however little it is, for our RTL's streams have none of their own.
     """
     wanted = rooms(dataflow, "hls" if implementation == "hls" else "rtl")
     if implementation == "finn":  # its windows are RTL as far as there is RTL for them, else finn-hlslib's
@@ -34,7 +36,9 @@ def depths(dataflow: Dataflow, implementation: Implementation) -> dict[str, int]
     for stream in dataflow.streams:
         port = dataflow.target_port(stream) or dataflow.source_port(stream)
         if stream.name in wanted and port is not None:
-            found[stream.name] = ceil(wanted[stream.name] / port.lanes)
+            pixel = port.transfers // (port.shape[0] * port.shape[1])
+            depth = ceil(wanted[stream.name] / port.lanes)
+            found[stream.name] = max(depth + spare * pixel, 3) if spare else depth
     return {name: depth for name, depth in found.items() if depth > 2}
 
 

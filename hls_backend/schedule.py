@@ -77,11 +77,11 @@ def _actors(layer: Layer, inputs: list[Stream], outputs: list[Stream | None], ki
         return [_sum(layer, inputs[0], outputs[0])]
     if isinstance(layer, DuplicateStreams) and kind == "rtl" and layer.shape[2] == layer.folding.pe:
         # Each output takes the word when it can; where a pixel is several words that holds for the last one only.
-        return [_pixelwise(layer, inputs, [output], f"{layer.name}.{i}") for i, output in enumerate(outputs)]
-    return [_pixelwise(layer, inputs, outputs, layer.name)]
+        return [_pixelwise(layer, inputs, [output], f"{layer.name}.{i}", kind) for i, output in enumerate(outputs)]
+    return [_pixelwise(layer, inputs, outputs, layer.name, kind)]
 
 
-def _pixelwise(layer: Layer, inputs: list[Stream], outputs: list[Stream | None], name: str) -> Actor:
+def _pixelwise(layer: Layer, inputs: list[Stream], outputs: list[Stream | None], name: str, kind: Kind) -> Actor:
     """A layer that takes a pixel and gives one."""
     port = layer.outputs[0]
     pixels = port.shape[0] * port.shape[1]
@@ -90,10 +90,12 @@ def _pixelwise(layer: Layer, inputs: list[Stream], outputs: list[Stream | None],
     time = ceil(layer.cycles / pixels)
     # What is left to do when the last input has come: a matrix goes over its inputs once for each of its rows.
     left = time - time // (layer.mh // layer.folding.pe) if isinstance(layer, MVAU) else 0
-    delay = left + _latency(layer)
+    pipeline = _latency(layer)
+    early = pipeline if kind == "rtl" else 0
     taken = [(stream.name, _even(p, pixels)) for stream, p in zip(inputs, layer.inputs, strict=True)]
     writes = tuple(Writing(stream.name, _even(port, pixels)) for stream in outputs if stream is not None)
-    return Actor(name, pixels, time, tuple(Reading(s, counts, counts, delay) for s, counts in taken), writes)
+    reads = tuple(Reading(s, counts, counts, left + pipeline, early) for s, counts in taken)
+    return Actor(name, pixels, time, reads, writes)
 
 
 def _latency(layer: Layer) -> int:

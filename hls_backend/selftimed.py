@@ -6,7 +6,7 @@ it needs, takes what it frees, and makes what it makes, all counted in elements 
 bounded from below by earlier ones only, so its time is a maximum of sums and is computed once.
 
 A firing ends at the latest of: `time` after the actor's firing before; `delay` after the last element that it needs
-has come; and when its channels have room for what it makes.
+has come; and when its channels have room for what it makes. A reader in a pipeline frees room before its firing ends.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ class Reading:
         needs: elements that must have come before a firing ends.
         frees: elements whose room is free after a firing.
         delay: cycles from the last element needed to the end of the firing.
+        early: cycles before the end of the firing at which that room is free: those in a pipeline.
     """
 
     channel: str
     needs: Counts
     frees: Counts
     delay: int = 1
+    early: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,7 @@ class Network:
         for actor in self.actors:
             digest.update(repr((actor.firings, actor.time, len(actor.reads), len(actor.writes))).encode())
             for reading in actor.reads:
-                digest.update(repr((places[reading.channel], reading.delay)).encode())
+                digest.update(repr((places[reading.channel], reading.delay, reading.early)).encode())
                 digest.update(reading.needs.tobytes() + reading.frees.tobytes())
             for writing in actor.writes:
                 digest.update(repr(places[writing.channel]).encode() + writing.makes.tobytes())
@@ -159,7 +161,7 @@ class Network:
             beyond = writing.makes - room
             images = (beyond - 1) // total
             on = images * len(reading.frees) + np.searchsorted(reading.frees, beyond - images * total)
-            found.append(_Wait(reader, on.tolist(), 0))
+            found.append(_Wait(reader, on.tolist(), -reading.early))
         return found
 
     def run(self, images: int = IMAGES, rooms: Mapping[str, int | None] | None = None) -> Ends | None:
@@ -212,9 +214,20 @@ class Network:
 
     def hops(self, channel: str) -> int:
         """The channels between the first actor's readers and ``channel``, by the longest way."""
+        return max((1 + self.hops(name) for name in self._before(channel)), default=0)
+
+    def surplus(self, channel: str) -> int:
+        """Elements that channels on the way to ``channel`` have more room for than `rooms` says, by the longest way.
+
+        A channel has room for a firing of its actors at least; what it stands for may have room for a word or two.
+        """
+        before = self._before(channel)
+        return max((self.room(n) - self.rooms.get(n, 0) + self.surplus(n) for n in before), default=0)
+
+    def _before(self, channel: str) -> list[str]:
+        """The channels that the writer of ``channel`` reads, but for those that the first actor makes."""
         writer = self._writers[channel][0]
-        before = [r.channel for r in self.actors[writer].reads if self._writers[r.channel][0] > 0]
-        return max((1 + self.hops(name) for name in before), default=0)
+        return [r.channel for r in self.actors[writer].reads if self._writers[r.channel][0] > 0]
 
     def _back(self, reading: Reading) -> np.ndarray:
         """For each firing of the last actor, the firing of the first that ``reading`` cannot do without."""
@@ -251,7 +264,7 @@ class Network:
         starts = np.arange(images)[:, None] * total
         made = (starts + writing.makes).reshape(-1)
         freed = np.concatenate([[0], (starts + reading.frees).reshape(-1)])
-        before = np.searchsorted(np.asarray(ends[reader]), np.asarray(ends[writer]), side="right")
+        before = np.searchsorted(np.asarray(ends[reader]) - reading.early, np.asarray(ends[writer]), side="right")
         return int((made - freed[before]).max())
 
 

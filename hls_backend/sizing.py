@@ -72,10 +72,9 @@ class _Whole:
 def _rooms(given: _Whole) -> dict[str, int]:
     dataflow, kind = given.dataflow, given.kind
     whole = network(dataflow, kind)
-    skips = pixels_at_least(dataflow, kind)
     best = whole.period(_endless(whole.channels))
     assert best is not None, "what has room without end never stops"
-    target, found = _enough_rows(dataflow, whole, best, skips)
+    target, found = _enough_rows(dataflow, whole, best, _skips(dataflow, kind))
     dominators = _dominators(dataflow)
     for join in _joins(dataflow):
         found |= _at_join(dataflow, join, _between(dataflow, join, dominators), kind, target, found)
@@ -99,6 +98,16 @@ def _enough_rows(dataflow: Dataflow, whole: Network, best: int, skips: Iterable[
         if target <= best * _NEARLY:
             break
     return max(target, best), found
+
+
+def _skips(dataflow: Dataflow, kind: Kind) -> list[str]:
+    """The streams that wait at joins: of two paths the one of fewer windows; both where no window tells."""
+    longer = pixels_at_least(dataflow, kind)
+    found = list(longer)
+    for join in _joins(dataflow):
+        names = [stream.name for stream in dataflow.inputs_of(join)]
+        found += [] if any(name in longer for name in names) else names
+    return found
 
 
 def _joins(dataflow: Dataflow) -> list[Layer]:
@@ -125,6 +134,7 @@ class _Join:
         pixels: elements of a pixel of each input.
         known: rooms of other channels, by their places.
         target: cycles an image.
+        kind: whose layers.
     """
 
     fingerprint: str
@@ -132,6 +142,7 @@ class _Join:
     pixels: tuple[int, ...]
     known: tuple[tuple[int, int], ...]
     target: int
+    kind: Kind
     network: Network = field(compare=False)
 
 
@@ -145,7 +156,7 @@ def _at_join(
     pixels = [port.shape[2] for port in join.inputs]
     given = tuple((places[name], room) for name, room in sorted(known.items()) if name in places)
     inputs = tuple(places[name] for name in names)
-    found = _least(_Join(between.fingerprint, inputs, tuple(pixels), given, target, between))
+    found = _least(_Join(between.fingerprint, inputs, tuple(pixels), given, target, kind, between))
     return {name: room for name, room in zip(names, found, strict=True) if room}
 
 
@@ -162,9 +173,11 @@ def _least(join: _Join) -> tuple[int, ...]:
     pixels: list[int] = []
     for name, pixel in zip(names, join.pixels, strict=True):
         enough = max(1, -(-net.most(ends, name) // pixel))
-        low = max(1, min(enough, net.ahead(name) // pixel - 1))  # the fork may hold one
+        low = 1
+        if join.kind == "hls":  # what windows of C++ hold on the way has not been measured: count on none of it
+            low = max(1, min(enough, net.ahead(name) // pixel - 1))
         while low < enough:
-            middle = (low + enough) // 2 if low > 1 else 1
+            middle = (low + enough) // 2
             if net.reaches(target, free | {name: middle * pixel}):
                 enough = middle
             else:
@@ -177,9 +190,16 @@ def _least(join: _Join) -> tuple[int, ...]:
         if net.reaches(target, known | dict(zip(names, found, strict=True))):
             break
         pixels = [n + 1 for n in pixels]
-    # Each stream on the way, this one too, has room for a pixel in the model, and in hardware for a word or two.
-    more = [(hops + 1) * pixel if (hops := net.hops(n)) else 0 for n, pixel in zip(names, join.pixels, strict=True)]
+    more = [_more(join, name, pixel) for name, pixel in zip(names, join.pixels, strict=True)]
     return tuple(room + extra if room else 0 for room, extra in zip(found, more, strict=True))
+
+
+def _more(join: _Join, name: str, pixel: int) -> int:
+    """What the streams on the way to an input hold in the model and not in hardware; in C++ all of it, to be safe."""
+    if join.kind == "rtl":
+        return join.network.surplus(name)
+    hops = join.network.hops(name)
+    return (hops + 1) * pixel if hops else 0
 
 
 def _between(dataflow: Dataflow, join: Layer, dominators: Mapping[str, tuple[str, ...]]) -> list[Layer]:
