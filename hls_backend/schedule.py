@@ -99,11 +99,13 @@ def _pixelwise(layer: Layer, inputs: list[Stream], outputs: list[Stream | None],
 
 
 def _latency(layer: Layer) -> int:
-    """Cycles that an element is under way in the pipeline, about."""
+    """Cycles that an element is under way in the pipeline, about; as in the modules of our RTL."""
     if isinstance(layer, Thresholding):
-        return 2 if layer.form == "parallel" else 1 + ceil(log2(layer.steps + 1))
+        bits = layer.steps.bit_length()
+        return {"parallel": 2, "progression": bits + 1, "search": 2 * bits}[layer.form]
     if isinstance(layer, MVAU):
-        return 4 + ceil(log2(layer.folding.simd + 1) / 2)
+        vectors = 2 if layer.mh > layer.folding.pe else 0  # that are gone over more than once lie in a memory first
+        return vectors + 2 + ceil(log2(layer.folding.simd)) // 2
     return 1
 
 

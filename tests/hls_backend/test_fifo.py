@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from examples.benchmarks.fifos import CASES
+from examples.benchmarks.fifos import block as swept
 from hls_backend import Dataflow, End, Folding, Layer, Stream, insert_width_converters, lower, run
 from hls_backend.datatypes import named
+from hls_backend.design import Design, Vectors
 from hls_backend.fifo import depths, insert_fifos
 from hls_backend.layers import (
     MVAU,
@@ -17,6 +20,7 @@ from hls_backend.layers import (
     StreamingFIFO,
     Thresholding,
 )
+from hls_backend.parts import part
 from hls_backend.schedule import Kind, network
 from hls_backend.selftimed import Actor, Network, Reading, Writing
 from tests.hls_backend.graphs import Net
@@ -121,12 +125,58 @@ def test_other_kernels(kernel: int) -> None:
     assert found == max(2, pad * (12 + 1) + 1)
 
 
-def test_a_stride_on_both_paths_takes_a_quarter_of_the_pixels() -> None:
-    """The skip holds every fourth pixel; a window of the main path reaches as far down as at stride 1."""
-    plain, strided = depths(block(1, 16), "rtl")["skip"], depths(block(1, 16, stride=2), "rtl")["skip"]
-    assert 16 // 2 <= strided < plain * 2 // 3
-    model = network(block(1, 16, stride=2), "rtl")
-    assert model.period({"skip": 16 * 16}) == model.period(dict.fromkeys(model.channels))
+def test_a_skip_that_leaves_out_pixels_waits_in_the_window_that_does() -> None:
+    """Behind it a FIFO is left with what the window has no room for; at stride 1 it holds all."""
+    assert "skip" not in depths(block(1, 16, stride=2), "rtl")
+    plain, strided = (depths(block(2, 16, stride=stride), "rtl")["skip"] for stride in (1, 2))
+    assert 16 // 2 <= strided < plain // 2
+    model = network(block(2, 16, stride=2), "rtl")
+    assert model.period({"skip": strided * 16}) == model.period(dict.fromkeys(model.channels))
+
+
+SWEPT = {
+    "3x3": (9, 10),
+    "3x3 3x3": (18, 20),
+    "3x3 3x3 3x3": (27, 31),
+    "3x3 3x3 3x3 3x3": (36, 41),
+    "3x3 3x3, 16 wide": (34, 36),
+    "1x1": (1, 5),
+    "1x1, a pixel a cycle": (1, 8),
+    "1x1 1x1 1x1, a pixel a cycle": (1, 20),
+    "1x1 3x3 1x1": (9, 11),
+    "1x1 3x3 1x1, 9 cycles a pixel": (9, 12),
+    "5x5": (18, 19),
+    "5x5 5x5": (52, 54),
+    "7x7": (39, 40),
+    "3x3 5x5": (27, 28),
+    "3x3/2": (1, 1),
+    "3x3/2, 1x1/2": (1, 1),
+    "3x3/2 3x3": (3, 7),
+    "3x3/2 3x3, 1x1/2": (1, 2),
+    "3x3/2 3x3, 1x1/2, 16 wide": (2, 7),
+    "3x3 3x3/2": (3, 3),
+    "3x3/2 3x3 3x3": (16, 22),
+    "5x5/2": (5, 6),
+    "3x3 max3": (18, 20),
+    "3x3 max2/2": (3, 3),
+    "max2/2 3x3": (3, 5),
+    "3x3 3x3, 4x9 products": (18, 21),
+    "3x3 3x3, fast then slow": (18, 19),
+    "3x3 3x3, slow then fast": (18, 19),
+    "3x3 3x3, 1 lane": (18.75, 21.25),
+    "3x3 3x3 3x3, 2 lanes": (27.5, 31),
+}
+"""By `examples.benchmarks.fifos`, in Verilator: the least pixels that do not stop for good, and for the full rate."""
+
+
+@pytest.mark.parametrize("name", list(SWEPT))
+def test_depths_are_what_rtl_needs_or_little_more(name: str) -> None:
+    case = next(case for case in CASES if case.name == name)
+    nothing = Vectors(np.zeros(0), np.zeros(0))
+    design = Design(swept(case), part("xc7z020"), 100, None, "finn-plus", nothing)
+    alive, full = SWEPT[name]
+    computed = design.depths("rtl")["skip"] * case.lanes / case.channels
+    assert alive <= full <= computed <= full + 4
 
 
 def network_with_skips() -> Dataflow:
