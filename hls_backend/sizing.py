@@ -43,9 +43,9 @@ def rooms(dataflow: Dataflow, kind: Kind) -> dict[str, int]:
 
 
 def pixels_at_least(dataflow: Dataflow, kind: Kind) -> dict[str, int]:
-    """The pixels that each input of a join must hold, whatever the folding, and one for full rate; where more than 1.
+    """The pixels that wait on the way to each input of a join, whatever the folding, and one for full rate; above 1.
 
-    Without executing anything: a bound from below of what `rooms` finds.
+    Without executing anything. They wait in front of the join, but for what a window on that way has room for.
     """
     dominators = _dominators(dataflow)
     found = {}
