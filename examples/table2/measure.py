@@ -7,17 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
+from graphops.bench import Bench
 from graphops.cli.common import ScreenWatch
-from graphops.data.feed import Feed
-from hls_backend import build, lower, rtl, vectors
+from graphops.hardware import export
+from hls_backend import build
 from hls_backend.comparison import Compared, summarise
-from hls_backend.dataflow import Dataflow
-from hls_backend.design import Design, Vectors
-from hls_backend.folding import fold_to_rate
-from hls_backend.parts import part
 from hls_backend.simulate import Simulation, simulate
 from hls_backend.synthesize import Cells, LayerCells, Placement, place_ecp5, synthesize
 from passes import UserError
@@ -103,12 +99,18 @@ def measure(
     folder = out / f"{network}-{fps:g}"
     with ScreenWatch(folder.name) as watch:
         if not (folder / build.REPORT).is_file():
-            made = model()
-            dataflow = fold_to_rate(lower(made, network).dataflow, fps, CLOCK_MHZ, part(DEVICE))
-            design = Design(
-                dataflow, part(DEVICE), CLOCK_MHZ, fps, "finn-plus", _vectors(made, dataflow, frames, images)
+            dataset = Bench(data_dir=images[1]).data(images[0]) if images else None
+            export(
+                model(),
+                folder,
+                name=network,
+                target_fps=fps,
+                clock_mhz=CLOCK_MHZ,
+                part=DEVICE,
+                dataset=dataset,
+                count=frames,
+                emitters=("rtl",),
             )
-            build.create(folder, design, made, {"rtl": rtl.emit})
         design = build.load(folder)
         simulated = simulate(design, design.vectors, folder / "rtl", folder / "simulation", watch.progress)
         if simulated.errors:
@@ -117,16 +119,3 @@ def measure(
         placed = place_ecp5(folder / "rtl", out / "synthesis", watch.progress) if place else None
     compared = summarise(folder.name, design, found, placed.mhz if placed else None)
     return Measured(network, fps, compared, found.layers, simulated, design.dataflow.cycles, placed)
-
-
-def _vectors(
-    model: onnx.ModelProto, dataflow: Dataflow, frames: int, images: tuple[str, Path | None] | None
-) -> Vectors:
-    if images is None:
-        return vectors.random(dataflow, frames)
-    from graphops.bench import Bench
-
-    dataset = Bench(data_dir=images[1]).data(images[0])
-    chosen = np.asarray(dataset.test.first(frames).images)
-    given = Feed(model, dataset, None)(chosen)
-    return vectors.from_images(dataflow, given, f"the first {frames} test images of {dataset.name}")
