@@ -104,7 +104,7 @@ def plot(designs: Sequence[Measured]) -> bytes:
     """A PNG: what each design takes, by kind of layer."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 0.6 + 0.42 * len(designs)), layout="constrained")
+    figure = Figure(figsize=(12, max(3.2, 1.2 + 0.45 * len(designs))), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
     figures: tuple[tuple[str, Callable[[Cells], int]], ...] = (
         ("LUT with LUTRAM", lambda c: c.all_luts),
