@@ -27,7 +27,8 @@ class Section:
         found = Table(box=None, header_style="bold", pad_edge=False, title=self.title or None, title_justify="left")
         found.add_column(self.columns[0], overflow="fold")
         for column in self.columns[1:]:
-            found.add_column(column, justify="right", overflow="fold")
+            heading = "\n".join(column.rsplit(" ", 1)) if self.title else column
+            found.add_column(heading, justify="right", overflow="fold")
         for row in self.rows:
             found.add_row(*row)
         return found
@@ -55,16 +56,16 @@ def sections(records: Iterable[Mapping[str, Any]]) -> list[Section]:
 
 
 def _build(figures: Mapping[str, Any]) -> tuple[str, ...]:
-    rate = f"{figures['fps']:,.0f} at {figures['clock_mhz']:g} MHz"
-    return (figures["part"], number(figures["cycles"]), rate, number(figures["luts"]), number(figures["bram18"]))
+    rate, clock = f"{figures['fps']:,.0f}", f"{figures['clock_mhz']:g}"
+    return (figures["part"], clock, number(figures["cycles"]), rate, number(figures["luts"]), number(figures["bram18"]))
 
 
 def _simulation(figures: Mapping[str, Any]) -> tuple[str, ...]:
-    rate = "-" if figures["fps"] is None else f"{figures['fps']:,.0f} at {figures['clock_mhz']:g} MHz"
+    rate = "-" if figures["fps"] is None else f"{figures['fps']:,.0f}"
     interval = "-" if figures["interval"] is None else number(figures["interval"])
     same = figures.get("classes")
-    equal = "-" if same is None else f"{same['equal']:,} of {same['count']:,}"
-    words = f"{figures['words'] - figures['errors']:,} of {figures['words']:,}"
+    equal = "-" if same is None else number(same["equal"])
+    words = number(figures["words"] - figures["errors"])
     return (number(figures["frames"]), words, equal, number(figures["latency"]), interval, rate)
 
 
@@ -74,12 +75,12 @@ def _synthesis(figures: Mapping[str, Any]) -> tuple[str, ...]:
 
 _KINDS = {
     "export-hls": (
-        "Builds: cycles by the slowest layer, LUT and BRAM18 as estimated",
-        ("part", "cycles", "images/s", "LUT", "BRAM18"),
+        "Builds: cycles of the slowest layer, cells as estimated",
+        ("part", "MHz", "cycles a frame", "images/s", "LUT", "BRAM18"),
         _build,
     ),
     "simulate": (
-        "RTL in Verilator: words as the integer dataflow's, classes as the quantised model's",
+        "RTL in Verilator beside the integer dataflow and the quantised model",
         ("frames", "words equal", "classes equal", "latency", "cycles a frame", "images/s"),
         _simulation,
     ),

@@ -10,6 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from graphops.report.curves import _on_one_axis, curves
+from graphops.report.hardware import sections
 from graphops.report.plot import plot
 from graphops.report.run import COLUMNS, markdown, table
 from graphops.report.text import duration, number, percent, shape_text
@@ -57,6 +58,40 @@ def test_the_plot_is_a_picture(records: list[dict[str, Any]]) -> None:
     picture = Image.open(io.BytesIO(plot("A title", records)))
     assert picture.format == "PNG"
     assert picture.width > 1000
+
+
+CELLS = {"luts": 12_345, "lutrams": 678, "ffs": 23_456, "bram18": 1, "bram36": 140, "dsps": 0}
+FPS = {"fps": 1_234_567.8, "clock_mhz": 100.0}
+SAME = {"count": 1_000, "equal": 1_000, "correct": 912}
+SIMULATED = {"frames": 1_000, "words": 123_456, "errors": 0, "classes": SAME, "latency": 1_234_567, "interval": 98_304}
+HARDWARE: list[dict[str, Any]] = [
+    {"kind": "export-hls", "figures": {"part": "xczu7ev", "cycles": 98_304, "luts": 12_345, "bram18": 234} | FPS},
+    {"kind": "simulate", "figures": SIMULATED | FPS},
+    {"kind": "synth", "figures": {"family": "xcup", "total": CELLS}},
+    {
+        "kind": "compare",
+        "figures": {
+            "builds": [
+                {"name": name, "figures": {"LUT": lut, "FF": 0}, "purposes": {"skips": CELLS}}
+                for name, lut in (("with", 200), ("without", 150))
+            ]
+        },
+    },
+]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_tables_of_hardware_fit_and_no_figure_is_cut(width: int) -> None:
+    screen = Console(width=width, file=io.StringIO(), record=True)
+    for section in sections([record | {"folder": "12-nonresnet-simulated"} for record in HARDWARE]):
+        screen.print(section.table())
+    text = screen.export_text()
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    figures = ("123,456", "1,000", "1,234,567", "98,304", "1,234,568", "12,345", "23,456", "140")
+    for figure in (*figures, "xczu7ev", "150 -25.0%", "13,023 / 23,456 / 281"):
+        assert figure in text
+    assert sections(RECORDS) == []
 
 
 def test_figures_as_people_read_them() -> None:

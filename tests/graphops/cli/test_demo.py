@@ -38,7 +38,7 @@ def test_with_its_tools_the_demo_ends_in_hardware(graphops: Graphops) -> None:
     assert answer.code == 0, answer.err
     assert "The first half" in answer.out
     assert "The second half" in answer.out
-    assert "Builds: cycles by the slowest layer" in answer.out
+    assert "Builds: cycles of the slowest layer" in answer.out
     assert Path("runs/digits-to-rtl/03-export-hls/build/rtl/top.sv").is_file()
     found = graphops("demo", "--json").json
     assert [step["kind"] for step in found["hardware"]["steps"]] == ["build", "quantize", "export-hls"]
