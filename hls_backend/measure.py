@@ -23,6 +23,7 @@ import numpy as np
 from hls_backend import rtl
 from hls_backend.design import Design, Measured, Vectors
 from hls_backend.fifo import fifo_of
+from hls_backend.resources import in_block
 from hls_backend.simulate import Prepared, Stopped, prepare
 from passes.errors import UserError
 
@@ -31,6 +32,9 @@ FRAMES = 6
 
 _SHALLOWEST = 2
 """A FIFO of one word passes one in two cycles. Where two are enough, none is tried."""
+
+_PLAIN = 32
+"""Words up to which a FIFO in LUTs has no register behind them (see stream_fifo.sv)."""
 
 Progress = Callable[[float, float, str], None]
 
@@ -96,9 +100,7 @@ class _Search:
                 known = depths
                 depths = self.least(bench, known, target)
             else:
-                none = {name for name, depth in depths.items() if not depth}
-                self.floors |= {n: _SHALLOWEST if n in none else depths[n] + 1 for n in none or depths}
-                depths = {name: max(depth, self.floors.get(name, 0)) for name, depth in depths.items()}
+                depths = self.deeper(bench, depths, known)
         long = self.cycles(self.build(depths, 2))
         interval = target / (self.frames - self.frames // 2)
         measured = Measured(depths, computed, interval, self.frames, self.count)
@@ -125,6 +127,17 @@ class _Search:
             self.shrink(bench, found, name, target)
         shallow = {n: 0 for n, depth in found.items() if depth <= _SHALLOWEST and n not in self.floors}
         return depths | found | shallow
+
+    def deeper(self, bench: Prepared, depths: dict[str, int], known: dict[str, int]) -> dict[str, int]:
+        """Less shallow depths than those that were built and too slow, where simulated in a deeper build they were not.
+
+        What differs is that some FIFOs are gone, else that some are built in another way.
+        """
+        gone = [name for name, depth in depths.items() if not depth and known[name]]
+        width = {s.name: bench.dataflow.width(s) for s in bench.dataflow.streams}
+        other = [n for n, depth in depths.items() if _form(depth, width[n]) != _form(known[n], width[n])]
+        self.floors |= {name: _SHALLOWEST if gone else depths[name] + 1 for name in gone or other or depths}
+        return {name: max(depth, self.floors.get(name, 0)) for name, depth in depths.items()}
 
     def shrink(self, bench: Prepared, found: dict[str, int], name: str, target: int) -> None:
         """Make one of the depths the least that reaches ``target``."""
@@ -154,3 +167,8 @@ class _Search:
             return None
         self.peaks = {use.name: use.used for use in seen.fifos}
         return seen.ends[-1] - seen.ends[len(seen.ends) // 2 - 1]
+
+
+def _form(depth: int, bits: int) -> tuple[bool, bool]:
+    """How stream_fifo.sv builds a FIFO: in block RAM, and with a register behind its memory."""
+    return in_block(depth, bits), depth > _PLAIN

@@ -105,7 +105,8 @@ def _latency(layer: Layer) -> int:
         return {"parallel": 2, "progression": bits + 1, "search": 2 * bits}[layer.form]
     if isinstance(layer, MVAU):
         vectors = 2 if layer.mh > layer.folding.pe else 0  # that are gone over more than once lie in a memory first
-        return vectors + 2 + ceil(log2(layer.folding.simd)) // 2
+        weight, x = int(layer.weight_type.bitwidth()), int(layer.input_type.bitwidth())
+        return vectors + 2 + (weight > 2 and weight + x > 10) + ceil(log2(layer.folding.simd)) // 2
     return 1
 
 
@@ -142,7 +143,10 @@ def _window(layer: ConvolutionInputGenerator, source: Stream, target: Stream | N
     windows = layer.windows[0] * layer.windows[1]
     time = folds * layer.kernel[0] * layer.kernel[1]
     writes = (Writing(target.name, _even(layer.outputs[0], windows)),) if target else ()
-    reading = Reading(_buffer(layer), needs, frees, time + 1)
+    pipeline, early = 1, 0
+    if kind == "rtl":
+        pipeline = early = 2 + layer.rtl().parameters["BLOCK"]
+    reading = Reading(_buffer(layer), needs, frees, time + pipeline, early)
     return [reader, Actor(f"{layer.name}.write", windows, time, (reading,), writes)]
 
 

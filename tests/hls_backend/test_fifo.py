@@ -140,9 +140,9 @@ SWEPT = {
     "3x3 3x3 3x3": (27, 31),
     "3x3 3x3 3x3 3x3": (36, 41),
     "3x3 3x3, 16 wide": (34, 36),
-    "1x1": (1, 5),
+    "1x1": (1, 6),
     "1x1, a pixel a cycle": (1, 8),
-    "1x1 1x1 1x1, a pixel a cycle": (1, 20),
+    "1x1 1x1 1x1, a pixel a cycle": (1, 22),
     "1x1 3x3 1x1": (9, 11),
     "1x1 3x3 1x1, 9 cycles a pixel": (9, 12),
     "5x5": (18, 19),
@@ -153,12 +153,13 @@ SWEPT = {
     "3x3/2, 1x1/2": (1, 1),
     "3x3/2 3x3": (3, 7),
     "3x3/2 3x3, 1x1/2": (1, 2),
-    "3x3/2 3x3, 1x1/2, 16 wide": (2, 7),
-    "3x3 3x3/2": (3, 3),
-    "3x3/2 3x3 3x3": (16, 22),
-    "5x5/2": (5, 6),
+    "3x3/2 3x3, 1x1/2, 9 cycles a pixel": (1, 4),
+    "3x3/2 3x3, 1x1/2, 16 wide": (2, 6),
+    "3x3 3x3/2": (1, 2),
+    "3x3/2 3x3 3x3": (15, 21),
+    "5x5/2": (5, 5),
     "3x3 max3": (18, 20),
-    "3x3 max2/2": (3, 3),
+    "3x3 max2/2": (1, 1),
     "max2/2 3x3": (3, 5),
     "3x3 3x3, 4x9 products": (18, 21),
     "3x3 3x3, fast then slow": (18, 19),
@@ -176,7 +177,7 @@ def test_depths_are_what_rtl_needs_or_little_more(name: str) -> None:
     design = Design(swept(case), part("xc7z020"), 100, None, "finn-plus", nothing)
     alive, full = SWEPT[name]
     computed = design.depths("rtl")["skip"] * case.lanes / case.channels
-    assert alive <= full <= computed <= full + 4
+    assert alive <= full <= computed <= full + 5
 
 
 def network_with_skips() -> Dataflow:

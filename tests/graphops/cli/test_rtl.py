@@ -67,12 +67,18 @@ def test_measured_fifos_stay_with_the_build(graphops: Graphops, build: Path) -> 
     assert (build / "simulation" / "key").read_bytes() == compiled
 
 
-def test_fifo_depths_are_computed_or_measured(graphops: Graphops, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fifo_depths_are_computed_or_measured(graphops: Graphops, build: Path) -> None:
     answer = graphops("export-rtl", build, "--force", "--fifo", "guessed")
     assert (answer.code, "--fifo takes computed or measured" in answer.err) == (2, True)
+
+
+@pytest.mark.parametrize("verb", [("export-rtl", "--force", "--fifo", "measured"), ("simulate",)])
+def test_without_tools_it_says_what_to_install(
+    verb: tuple[str, ...], graphops: Graphops, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool: None)
     before = (build / "rtl" / "top.sv").stat()
-    answer = graphops("export-rtl", build, "--force", "--fifo", "measured")
+    answer = graphops(*verb, build)
     assert (answer.code, "needs perl and make and g++" in answer.err) == (2, True)
     assert (build / "rtl" / "top.sv").stat() == before
 

@@ -2,16 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hls_backend.design import Design, Measured
 from hls_backend.fifo import fifo_of
 from hls_backend.layers import AddStreams, StreamingFIFO
-from hls_backend.measure import measure
+from hls_backend.measure import _Search, measure
 from hls_backend.simulate import Prepared, Simulation, Stopped, prepare
+from passes.errors import UserError
 from tests.hls_backend.rtl.test_modules import needs_verilator
+
+COMPUTED = {"a": 40, "b": 6, "c": 8}
+
+
+@dataclass
+class Told:
+    """A simulation whose FIFOs need what they are said to need: a 9 words, and 10 where it is built shallow; b two, and
+    cannot go; c two. With fewer than twelve in a, only frames after the seventh are late."""
+
+    depths: dict[str, int]
+    frames: int
+
+    @property
+    def dataflow(self) -> SimpleNamespace:
+        return SimpleNamespace(streams=[SimpleNamespace(name=name) for name in COMPUTED], width=lambda stream: 4)
+
+    def run(self, rooms: dict[str, int]) -> SimpleNamespace:
+        room = {name: rooms.get(fifo_of(name), depth) for name, depth in self.depths.items()}
+        if room["a"] < 4:
+            raise Stopped("stuck")
+        late = room["b"] < 2 or room["a"] < 5 or (self.depths["a"] <= 32 and room["a"] < 10)
+        ends = [100 * n + 10 * n * late + 30 * max(0, n - 7) * (room["a"] < 12) for n in range(1, self.frames + 1)]
+        uses = [SimpleNamespace(name=fifo_of(name), used=n) for name, n in room.items()]
+        return SimpleNamespace(ends=ends, fifos=uses)
+
+
+def test_the_search_keeps_what_is_needed_when_it_is_built(residual: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Design, "depths", lambda design, implementation: COMPUTED)
+    monkeypatch.setattr(_Search, "build", lambda search, depths, times=1: Told(depths, times * search.frames))
+    found = measure(residual, Path(), 4).measured
+    assert found is not None
+    assert found.frames == 8, "of four, none is late"
+    assert found.depths == {"a": 12, "b": 2, "c": 2}
+    assert found.computed == COMPUTED
+    assert found.interval == 100
+
+
+def test_a_design_that_stops_anyway_is_not_measured(residual: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Design, "depths", lambda design, implementation: {"a": 3, "b": 6})
+    monkeypatch.setattr(_Search, "build", lambda search, depths, times=1: Told(depths, times * search.frames))
+    with pytest.raises(UserError, match="stops for good with the FIFO depths computed"):
+        measure(residual, Path(), 4)
+
 
 Sized = tuple[Design, Measured, Prepared]
 
