@@ -72,26 +72,37 @@ module sliding_window #(
       .clk, .rst, .step(issue & window_ends & last_column), .value(), .last(last_row)
   );
 
-  // Words that are there beyond the window's last, and that there is room for, less one: signs say yes or no.
-  localparam int AMOUNT_BITS = $clog2(TO_IMAGE + TO_ROW + DEPTH + SPAN + 2) + 1;
-  logic signed [AMOUNT_BITS-1:0] beyond, room, freed;  // what a window frees, less the word that came
+  // Words that are there beyond the window's last: a sign says whether there is a window. There may be LIMIT of them,
+  // and the last two that came; a power of two where the ring is large enough, so that one look at a bit or two says no.
+  function automatic int larger(input int a, input int b);
+    larger = a > b ? a : b;
+  endfunction
+  localparam int FURTHEST = larger(TO_COLUMN, larger(TO_ROW, TO_IMAGE));
+  localparam int MOST = DEPTH - 1 - SPAN;
+  localparam int LIMIT = 2 ** $clog2(FURTHEST) <= MOST ? 2 ** $clog2(FURTHEST) : MOST;
+  localparam int REACH = larger(LIMIT + 2, larger(SPAN, FURTHEST));
+  localparam int AMOUNT_BITS = $clog2(REACH) + 1;
+  logic signed [AMOUNT_BITS-1:0] beyond, more;  // the word that came, less what a window frees
   always_comb
-    if (~issue | ~window_ends) freed = AMOUNT_BITS'(pushed ? -1 : 0);
-    else if (~last_column) freed = AMOUNT_BITS'(pushed ? TO_COLUMN - 1 : TO_COLUMN);
-    else if (~last_row) freed = AMOUNT_BITS'(pushed ? TO_ROW - 1 : TO_ROW);
-    else freed = AMOUNT_BITS'(pushed ? TO_IMAGE - 1 : TO_IMAGE);
+    if (~issue | ~window_ends) more = AMOUNT_BITS'(pushed ? 1 : 0);
+    else if (~last_column) more = AMOUNT_BITS'(pushed ? 1 - TO_COLUMN : -TO_COLUMN);
+    else if (~last_row) more = AMOUNT_BITS'(pushed ? 1 - TO_ROW : -TO_ROW);
+    else more = AMOUNT_BITS'(pushed ? 1 - TO_IMAGE : -TO_IMAGE);
   always_ff @(posedge clk)
     if (rst) begin
       beyond <= AMOUNT_BITS'(-SPAN);
-      room   <= AMOUNT_BITS'(DEPTH - 2);
       pushed <= 1'b0;
     end else begin
+      beyond <= beyond + more;
       pushed <= push;
-      beyond <= beyond - freed;
-      room   <= room + freed;
     end
 
-  assign in_ready = ~room[AMOUNT_BITS-1];
+  localparam int LIMIT_BIT = $clog2(LIMIT);
+  if (LIMIT == 2 ** LIMIT_BIT) begin : g_bits
+    assign in_ready = beyond[AMOUNT_BITS-1] | ~|beyond[AMOUNT_BITS-2:LIMIT_BIT];
+  end else begin : g_compare
+    assign in_ready = beyond < AMOUNT_BITS'(LIMIT);
+  end
   assign push = in_valid & in_ready;
   assign issue = ~beyond[AMOUNT_BITS-1] & free;
 
