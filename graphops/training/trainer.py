@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +23,22 @@ from graphops.data.feed import METADATA_KEY, Feed
 from graphops.evaluate import evaluate
 from graphops.report.curves import Curves
 from graphops.training import augment, optimizers, runtime, schedules
-from graphops.training.ahead import Ahead
 from graphops.training.bar import Bar
 from graphops.training.batches import Batches
 from graphops.training.checkpoint import Checkpoint, Checkpoints
 from graphops.training.engine import Engine, StepResult, usable_cores
+from graphops.training.feeding import Feeding, checked
 from graphops.training.identity import identity, refuse_other
 from graphops.training.interrupt import DeferredInterrupt
-from graphops.training.loss import LABELS, TEACHER, Loss, LossGraph, add_loss
+from graphops.training.loss import LABELS, Loss, LossGraph, add_loss
 from graphops.training.metrics import Metrics
 from graphops.training.options import TrainOptions
-from graphops.training.prepare import Prepared, prepare, probe
 from graphops.training.progress import Progress, Trained
 from graphops.training.quantisers import Scales
 from graphops.training.range_test import find_rate
-from graphops.training.remembered import Remembered, fits
 from graphops.training.rewrites import of_checkpoint
-from graphops.training.teacher import Teacher
+from graphops.training.state import State
 from passes.errors import UserError
-
-# A loss this many times the first one, or chance level if that is higher, is divergence.
-DIVERGED = 20.0
-
-Shapes = dict[str, tuple[int, ...]]
 
 
 def train(
@@ -81,23 +74,6 @@ def train(
         run.close()
 
 
-@dataclass
-class _State:
-    """What a checkpoint holds besides the flat buffers."""
-
-    step: int = 0
-    seconds: float = 0.0
-    loss_sum: float = 0.0  # over the steps of this epoch
-    right: int = 0  # images of this epoch that were classified correctly
-    counted: int = 0  # steps of this epoch
-    level: float = math.nan  # moving mean of the loss
-    first_loss: float = math.nan
-    test_accuracy: float | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    lr: float | None = None  # found by a range test
-    added: int = 0  # epochs that were added to clear the bar
-
-
 class _Run:
     """One training from start, or from a checkpoint, to its end."""
 
@@ -110,9 +86,9 @@ class _Run:
         folder: Path | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        self.options, self.dataset, self.progress, self.state = options, dataset, progress, _State()
+        self.options, self.dataset, self.progress, self.state = options, dataset, progress, State()
         self.feed = Feed(model, dataset, options.normalisation)
-        self.prepared, shapes = _checked(model, self.feed, dataset, options)
+        self.prepared, shapes = checked(model, self.feed, dataset, options)
         augmentation = augment.kind(options, dataset.name, *dataset.image_shape[1:])
         self.batches = Batches(dataset.train, options.batch, options.seed, augmentation, options.crop)
         self.planned = options.steps or max(1, round(options.epochs * self.batches.epoch_steps))
@@ -128,17 +104,11 @@ class _Run:
         self.notes = [*self.prepared.notes, *(self.checkpoints.damaged if self.checkpoints else [])]
 
         graph = self._loss(teacher is not None)
-        self.teacher = (
-            Teacher(teacher, dataset, self.feed.normalisation, graph.wanted, self.prepared.logits, workers)
-            if teacher is not None and graph.wanted
-            else None
-        )
+        again = augmentation == "none" and self.planned >= 2 * self.batches.epoch_steps
+        self.feeding = Feeding(self.prepared, graph, self.feed, dataset, self.batches, teacher, workers, again)
         self.bar = self._bar(teacher)
-        self.remembered = self._remembered(augmentation)
-        self.ahead = Ahead(self._prepare)
-        example = self._inputs(dataset.train.images[:2], dataset.train.labels[:2])
-        feeds = {name: (array.dtype, array.shape[1:]) for name, array in example.items()}
-        _check_teacher({name: tail for name, (_, tail) in feeds.items()}, shapes)
+        self.feeding.remember()
+        feeds = self.feeding.signature(shapes)
         logits = self.prepared.logits
         self.classes = shapes[logits][0]
         before = of_checkpoint(saved.header) if saved else None
@@ -199,7 +169,7 @@ class _Run:
 
     def close(self) -> None:
         """Let threads and files go."""
-        self.ahead.close()
+        self.feeding.close()
         self.engine.close()
         self.metrics.close()
 
@@ -219,31 +189,13 @@ class _Run:
             raise UserError("`max_drop` compares with a teacher, and there is none; give one.")
         return Bar(teacher, self.dataset, self.feed.normalisation, options.evaluate_limit, options.max_drop)
 
-    def _remembered(self, augmentation: str) -> Remembered | None:
-        """The teacher's values by image, where images are seen again as they were."""
-        images = self.dataset.train.images
-        again = self.planned >= 2 * self.batches.epoch_steps
-        if self.teacher is None or augmentation != "none" or not again or not fits(self.teacher, images):
-            return None
-        return Remembered(self.teacher, images, self.batches.size)
-
-    def _inputs(self, images: NDArray, labels: NDArray, numbers: NDArray | None = None) -> dict[str, NDArray]:
-        inputs = {self.prepared.input: self.feed(images), LABELS: labels}
-        if self.remembered is not None and numbers is not None:
-            return inputs | self.remembered(numbers)
-        return inputs | self.teacher(images) if self.teacher else inputs
-
-    def _prepare(self, step: int) -> dict[str, NDArray]:
-        """What step ``step`` (from 0) is fed with."""
-        return self._inputs(*self.batches.take(step))
-
     def _find_rate(self) -> None:
         """Find a learning rate, and leave all as it was."""
         engine, options = self.engine, self.options
         before = {name: buffer.copy() for name, buffer in self._buffers().items()}
 
         def step(number: int, rate: float) -> float:
-            result = engine.step(self._prepare(number))
+            result = engine.step(self.feeding.prepare(number))
             optimizers.clip(result.gradient, options.clip_norm)
             with self.scales.positive():
                 self.optimizer.update(engine.parameters, result.gradient, rate, number)
@@ -259,7 +211,7 @@ class _Run:
         if self._clears() or state.added >= self.options.budget:
             return False
         state.added += 1
-        state.loss_sum, state.right, state.counted = 0.0, 0, 0
+        state.begin_epoch()
         return True
 
     def _clears(self) -> bool:
@@ -290,7 +242,7 @@ class _Run:
         factors = schedules.gate_values(options, min(state.step, self.planned - 1), self.planned, len(engine.gates))
         for name, factor in zip(engine.gates, factors, strict=True):
             engine.gates[name][...] = self.gates_before[name] * np.float32(factor)
-        inputs = self.ahead.take(state.step, self.steps)
+        inputs = self.feeding.take(state.step, self.steps)
         labels = inputs[LABELS]
         result = engine.step(inputs)
         norm = optimizers.clip(result.gradient, options.clip_norm)
@@ -299,10 +251,7 @@ class _Run:
             self.optimizer.update(engine.parameters, result.gradient, lr, state.step)
 
         right = int((result.logits.argmax(1) == labels).sum())
-        state.step += 1
-        state.loss_sum += result.terms["loss"]
-        state.right += right
-        state.counted += 1
+        state.add(result.terms["loss"], right)
         record: dict[str, Any] = {"kind": "step", "step": state.step, **result.terms}
         record |= {"accuracy": right / len(labels), "lr": lr, "gradient_norm": norm}
         if engine.gates:
@@ -324,8 +273,8 @@ class _Run:
         record = {
             "epoch": epoch,
             "step": state.step,
-            "loss": state.loss_sum / state.counted,
-            "accuracy": state.right / (state.counted * self.batches.size),
+            "loss": state.loss,
+            "accuracy": state.accuracy(self.batches.size),
             "test_accuracy": state.test_accuracy if tested else None,
             "lr": self._rate(state.step - 1),
             "gates": self._gates(),
@@ -334,7 +283,7 @@ class _Run:
         state.history.append(record)
         self.metrics.write({"kind": "epoch", **record})
         if not last:
-            state.loss_sum, state.right, state.counted = 0.0, 0, 0
+            state.begin_epoch()
 
     def _gates(self) -> list[float]:
         return [float(v.reshape(-1)[0]) for v in self.engine.gates.values()]
@@ -349,11 +298,7 @@ class _Run:
 
     def _refuse_divergence(self, result: StepResult, norm: float, lr: float) -> None:
         state, loss = self.state, result.terms["loss"]
-        if math.isnan(state.first_loss):
-            state.first_loss = state.level = loss
-        state.level = 0.9 * state.level + 0.1 * loss
-        limit = DIVERGED * max(state.first_loss, math.log(self.classes))
-        if math.isfinite(loss) and math.isfinite(norm) and state.level <= limit:
+        if state.follows(loss, math.log(self.classes)) and math.isfinite(norm):
             return
         last = self.checkpoints.last if self.checkpoints else None
         where = f"the last good checkpoint is {last}" if last else "there is no checkpoint"
@@ -383,7 +328,7 @@ class _Run:
     def _restore(self, saved: Checkpoint) -> None:
         for name, buffer in self._buffers().items():
             buffer[...] = saved.arrays[name]
-        self.state = _State(**saved.header["state"])
+        self.state = State(**saved.header["state"])
         if of_checkpoint(saved.header) != self.engine.rewrites:
             self.notes.append("This processor sums in another order than the one before: the last bits may differ.")
         self.notes.append(f"Training goes on from step {self.state.step} of {self.steps}, from {saved.path}.")
@@ -392,16 +337,14 @@ class _Run:
         if self.progress is None:
             return
         state, epoch_steps = self.state, self.batches.epoch_steps
-        last = state.history[-1] if state.history else {}
-        done = state.counted > 0
         self.progress(
             Progress(
                 step=state.step,
                 steps=self.steps,
                 epoch=state.step / epoch_steps,
                 epochs=self.steps / epoch_steps,
-                loss=state.loss_sum / state.counted if done else last.get("loss", math.nan),
-                accuracy=state.right / (state.counted * self.batches.size) if done else last.get("accuracy", math.nan),
+                loss=state.loss,
+                accuracy=state.accuracy(self.batches.size),
                 images_per_second=speed,
                 seconds_left=(self.steps - state.step) * self.batches.size / speed if speed else math.nan,
                 lr=self._rate(max(0, state.step - 1)),
@@ -410,31 +353,3 @@ class _Run:
                 note=note,
             )
         )
-
-
-def _checked(model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: TrainOptions) -> tuple[Prepared, Shapes]:
-    """The prepared model and the shapes for one image of its logits and features, after it was run on a few.
-
-    Raises:
-        UserError: when model and data do not fit each other.
-    """
-    prepared = prepare(model, options.output, options.freeze, options.features)
-    images = feed(dataset.train.images[: min(2, len(dataset.train))])
-    prepared, shapes = probe(prepared, images, prepared.features)
-    classes = shapes[prepared.logits][0]
-    if classes != len(dataset.classes):
-        raise UserError(
-            f"The model has {classes} classes and {dataset.name} has {len(dataset.classes)}; "
-            "choose a data set or a model that fits."
-        )
-    return prepared, shapes
-
-
-def _check_teacher(given: Shapes, wanted: Shapes) -> None:
-    for tensor, shape in wanted.items():
-        found = given.get(TEACHER + tensor, shape)
-        if found != shape:
-            raise UserError(
-                f"The teacher's values for {tensor!r} are {list(found)} an image and the model's {list(shape)}; "
-                "give a teacher of the same classes and feature sizes."
-            )
