@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import onnx
 from graphops.bench import Bench
 from graphops.cli.common import ScreenWatch
 from graphops.hardware import export
-from hls_backend import build
+from hls_backend import build, rtl
 from hls_backend.comparison import Compared, summarise
+from hls_backend.design import Design
 from hls_backend.simulate import Simulation, simulate
 from hls_backend.synthesize import Cells, LayerCells, Placement, place_ecp5, synthesize
 from passes import UserError
@@ -80,6 +81,7 @@ def measure(
     images: tuple[str, Path | None] | None = None,
     place: bool = False,
     together: bool = False,
+    like: Path | None = None,
 ) -> Measured:
     """Do one design, or take up what was done of it.
 
@@ -92,6 +94,7 @@ def measure(
         images: a data set for the test data, and where data sets lie; random integers where there is none.
         place: whether to place and route on ECP5 for a frequency.
         together: synthesise small layers together (see `hls_backend.synthesize`).
+        like: a build whose layers lend their foldings to those of the same names.
 
     Raises:
         UserError: when an output differs from the integer dataflow's, or a tool is missing.
@@ -100,17 +103,12 @@ def measure(
     with ScreenWatch(folder.name) as watch:
         if not (folder / build.REPORT).is_file():
             dataset = Bench(data_dir=images[1]).data(images[0]) if images else None
-            export(
-                model(),
-                folder,
-                name=network,
-                target_fps=fps,
-                clock_mhz=CLOCK_MHZ,
-                part=DEVICE,
-                dataset=dataset,
-                count=frames,
-                emitters=("rtl",),
-            )
+            options = {"clock_mhz": CLOCK_MHZ, "part": DEVICE, "dataset": dataset, "count": frames}
+            made = model()
+            design = export(made, folder, name=network, target_fps=fps, emitters=(), **options).design
+            if like is not None:
+                design = _as_folded(design, build.load(like))
+            build.create(folder, design, made, {"rtl": rtl.emit}, force=True)
         design = build.load(folder)
         simulated = simulate(design, design.vectors, folder / "rtl", folder / "simulation", watch.progress)
         if simulated.errors:
@@ -119,3 +117,10 @@ def measure(
         placed = place_ecp5(folder / "rtl", out / "synthesis", watch.progress) if place else None
     compared = summarise(folder.name, design, found, placed.mhz if placed else None)
     return Measured(network, fps, compared, found.layers, simulated, design.dataflow.cycles, placed)
+
+
+def _as_folded(design: Design, like: Design) -> Design:
+    """``design`` with the foldings of the layers of ``like`` that have the same names."""
+    lent = {layer.name: layer.folding for layer in like.dataflow.layers}
+    common = {layer.name: lent[layer.name] for layer in design.dataflow.layers if layer.name in lent}
+    return replace(design, dataflow=design.dataflow.fold(common))

@@ -184,9 +184,11 @@ def main() -> None:
     images = (arguments.data, arguments.data_dir) if arguments.data else None
     found: list[Measured] = []
     for fps in map(float, arguments.foldings.split(",")):
+        first: Path | None = None
         for name, model in designs_of(arguments).items():
             place, together = arguments.place is not None, arguments.networks is not None
-            found.append(measure(name, model, fps, arguments.out, arguments.frames, images, place, together))
+            found.append(measure(name, model, fps, arguments.out, arguments.frames, images, place, together, first))
+            first = first or arguments.out / f"{name}-{fps:g}"
             content = {"published": PUBLISHED, "tool": "Yosys", "family": FAMILY, "part": DEVICE}
             write_json(arguments.out / "results.json", content | {"designs": [d.as_json() for d in found]})
             write_bytes(arguments.out / "table.png", plot(found))
