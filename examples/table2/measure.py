@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -102,13 +103,11 @@ def measure(
     folder = out / f"{network}-{fps:g}"
     with ScreenWatch(folder.name) as watch:
         if not (folder / build.REPORT).is_file():
-            dataset = Bench(data_dir=images[1]).data(images[0]) if images else None
-            options = {"clock_mhz": CLOCK_MHZ, "part": DEVICE, "dataset": dataset, "count": frames}
             made = model()
-            design = export(made, folder, name=network, target_fps=fps, emitters=(), **options).design
+            design = _folded(made, network, fps, frames, images)
             if like is not None:
                 design = _as_folded(design, build.load(like))
-            build.create(folder, design, made, {"rtl": rtl.emit}, force=True)
+            build.create(folder, design, made, {"rtl": rtl.emit})
         design = build.load(folder)
         simulated = simulate(design, design.vectors, folder / "rtl", folder / "simulation", watch.progress)
         if simulated.errors:
@@ -117,6 +116,24 @@ def measure(
         placed = place_ecp5(folder / "rtl", out / "synthesis", watch.progress) if place else None
     compared = summarise(folder.name, design, found, placed.mhz if placed else None)
     return Measured(network, fps, compared, found.layers, simulated, design.dataflow.cycles, placed)
+
+
+def _folded(
+    model: onnx.ModelProto, network: str, fps: float, frames: int, images: tuple[str, Path | None] | None
+) -> Design:
+    """As `graphops export-hls` folds it."""
+    with TemporaryDirectory() as scratch:
+        return export(
+            model,
+            Path(scratch) / "build",
+            name=network,
+            target_fps=fps,
+            clock_mhz=CLOCK_MHZ,
+            part=DEVICE,
+            dataset=Bench(data_dir=images[1]).data(images[0]) if images else None,
+            count=frames,
+            emitters=(),
+        ).design
 
 
 def _as_folded(design: Design, like: Design) -> Design:
