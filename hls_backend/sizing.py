@@ -78,11 +78,28 @@ def _rooms(given: _Whole) -> dict[str, int]:
     dominators = _dominators(dataflow)
     for join in _joins(dataflow):
         found |= _at_join(dataflow, join, _between(dataflow, join, dominators), kind, target, found)
+    if not whole.reaches(target, dict(found)):
+        found |= _at_pace(dataflow, whole, target, found)
     for _ in range(_TRIES):
         if whole.reaches(target, dict(found)):
             break
         found = {name: room + _pixel(dataflow, name) for name, room in found.items()}
     return found
+
+
+def _at_pace(dataflow: Dataflow, whole: Network, target: int, found: Mapping[str, int]) -> dict[str, int]:
+    """Room at joins for the most that ever waits there, where less keeps the whole from its rate.
+
+    Between its fork and itself a join was fed as fast as it could be. Behind a layer that has no cycles to spare, what
+    a full FIFO holds up is never made good: a strided path, that takes two rows for each of its own, then needs more.
+    How much more depends on words between layers, and here all is pixels: so nothing is held up at all.
+    """
+    names = [s.name for join in _joins(dataflow) for s in dataflow.inputs_of(join) if s.name in found]
+    endless: dict[str, int | None] = {**found, **_endless(names)}
+    ends = whole.run(rooms=endless)
+    assert ends is not None, "what has room without end never stops"
+    late = [name for name in names if not whole.reaches(target, endless | {name: found[name]})]
+    return {name: whole.most(ends, name) for name in late}
 
 
 def _enough_rows(dataflow: Dataflow, whole: Network, best: int, skips: Iterable[str]) -> tuple[int, dict[str, int]]:
@@ -233,7 +250,7 @@ def _endless(channels: Iterable[str]) -> dict[str, int | None]:
 
 
 def _pixel(dataflow: Dataflow, name: str) -> int:
-    """Elements of a pixel of a stream, as its producer sees it."""
+    """Elements of a pixel of a stream, as its reader sees it: who pads channels writes parts of one."""
     stream = next(s for s in dataflow.streams if s.name == name)
-    port = dataflow.source_port(stream) or dataflow.target_port(stream)
+    port = dataflow.target_port(stream) or dataflow.source_port(stream)
     return port.shape[2] if port else stream.shape[2]
