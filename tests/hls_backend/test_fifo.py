@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from examples.benchmarks.fifos import CASES
 from examples.benchmarks.fifos import block as swept
+from graphops.modelfile import load_model
 from hls_backend import Dataflow, End, Folding, Layer, Stream, insert_width_converters, lower, run
 from hls_backend.datatypes import named
 from hls_backend.design import Design, Vectors
 from hls_backend.fifo import depths, insert_fifos
+from hls_backend.folding import fold_to_rate
 from hls_backend.layers import (
     MVAU,
     AddStreams,
@@ -23,6 +27,7 @@ from hls_backend.layers import (
 from hls_backend.parts import part
 from hls_backend.schedule import Kind, network
 from hls_backend.selftimed import Actor, Network, Reading, Writing
+from hls_backend.sizing import rooms
 from tests.hls_backend.graphs import Net
 
 UINT2 = named("UINT2")
@@ -268,3 +273,10 @@ def test_what_needs_more_than_can_come_stops() -> None:
     assert model.run(1) is None
     assert model.ahead("a") == 5
     assert model.run(1, {"a": 5}) is not None
+
+
+def test_strided_skips_of_a_network_keep_the_pace_of_layers_that_have_no_cycles_to_spare() -> None:
+    models = Path(__file__).parents[2] / "examples" / "models"
+    lowered = lower(load_model(models / "cifar10-resnet8-w2a2.onnx"))
+    dataflow = insert_width_converters(fold_to_rate(lowered.dataflow, 300, 100, part("xczu7ev")))
+    assert network(dataflow, "rtl").period(rooms(dataflow, "rtl")) == dataflow.cycles
