@@ -124,7 +124,7 @@ def export(
     design = Design(dataflow, chosen, clock_mhz, target_fps, flavour, vectors)
     known = build.emitters()
     written = known if emitters is None else {key: emit for key, emit in known.items() if key in set(emitters)}
-    with TemporaryDirectory(prefix="graphops-") as work:
+    with TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}.") as work:
         design = sized(design, fifo, Path(work), say, progress)
         build.create(folder, design, model, written, force, lambda part: say(f"writing {part}"))
         keep_simulation(Path(work), folder)

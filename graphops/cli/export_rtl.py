@@ -25,7 +25,7 @@ def export_rtl(build: BuildFolder, fifo: Fifo = "computed", force: Force = False
     folder = build / "rtl"
     if folder.exists() and not force:
         raise UserError(f"{folder} is there already; pass --force to write it again.")
-    with ScreenWatch("writing") as watch, TemporaryDirectory(prefix="graphops-") as work:
+    with ScreenWatch("writing") as watch, TemporaryDirectory(dir=build, prefix=".rtl.") as work:
         design = sized(design, fifo, Path(work), watch.restart, watch.progress)
         refill(build, design, "rtl", rtl.emit, force)
         keep_simulation(Path(work), build)
