@@ -12,13 +12,12 @@ import onnx
 
 from graphops.bench import Bench
 from graphops.cli.common import ScreenWatch
-from graphops.hardware import export
+from graphops.hardware import check_simulation, export
 from hls_backend import build, rtl
 from hls_backend.comparison import Compared, summarise
 from hls_backend.design import Design
 from hls_backend.simulate import Simulation, simulate
 from hls_backend.synthesize import Cells, LayerCells, Placement, place_ecp5, synthesize
-from passes import UserError
 
 CLOCK_MHZ = 100.0
 DEVICE = "xczu7ev"
@@ -110,8 +109,7 @@ def measure(
             build.create(folder, design, made, {"rtl": rtl.emit})
         design = build.load(folder)
         simulated = simulate(design, design.vectors, folder / "rtl", folder / "simulation", watch.progress)
-        if simulated.errors:
-            raise UserError(f"{folder.name} computes what it should not: {simulated.difference}.")
+        check_simulation(simulated, folder)
         found = synthesize(design, FAMILY, out / "synthesis", 2, watch.progress, together)
         placed = place_ecp5(folder / "rtl", out / "synthesis", watch.progress) if place else None
     compared = summarise(folder.name, design, found, placed.mhz if placed else None)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import onnx
 
 from graphops.bench import Bench
-from graphops.options import make
-from graphops.steps.base import Outcome, Step
+from graphops.steps.base import Outcome
+from graphops.steps.hardware import WithYosys
 from passes.errors import UserError
 
 
 @dataclass(frozen=True)
-class Compare(Step):
+class Compare(WithYosys):
     """Sets the builds of earlier steps beside each other, in figures and in per cent of the first; hands the model on.
 
     Attributes:
@@ -41,19 +41,6 @@ class Compare(Step):
         if len(self.builds) < 2:
             raise UserError("A comparison takes two builds or more; name the steps that make them.")
 
-    @classmethod
-    def of(cls, options: Mapping[str, Any], where: str) -> Self:
-        return make(cls, options, where)
-
-    @property
-    def reads_weights(self) -> bool:
-        return False
-
-    def check_tools(self) -> None:
-        from hls_backend.synthesize import check_tools
-
-        check_tools(self.place is not None)
-
     def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
         from graphops.hardware import Progress, compare
 
@@ -68,11 +55,6 @@ class Compare(Step):
 
     def builds_read(self) -> Iterable[str]:
         return self.builds
-
-    def identity(self, bench: Bench) -> dict[str, Any]:
-        identity = super().identity(bench)
-        del identity["settings"]["jobs"]
-        return identity
 
 
 def compare(*builds: str, **options: Any) -> Compare:

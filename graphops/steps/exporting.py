@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import onnx
 
 from graphops.bench import Bench
-from graphops.options import make
-from graphops.steps.base import BUILD, Outcome, Step
+from graphops.steps.base import BUILD, Outcome
+from graphops.steps.hardware import WithImages
 from passes.errors import UserError
 
 
 @dataclass(frozen=True)
-class ExportHls(Step):
+class ExportHls(WithImages):
     """Maps the model to FINN layers, folds it to a frame rate and leaves a build; hands the model on as it is.
 
     Attributes:
@@ -55,10 +54,6 @@ class ExportHls(Step):
             if value is not None and value < least:
                 raise UserError(f"An export with {name} {value:g} is impossible; give at least {least:g}.")
 
-    @classmethod
-    def of(cls, options: Mapping[str, Any], where: str) -> Self:
-        return make(cls, options, where)
-
     def check_tools(self) -> None:
         from hls_backend import verilator
 
@@ -73,7 +68,7 @@ class ExportHls(Step):
         made = export(
             model,
             bench.folder / BUILD,
-            dataset=bench.data(self.data) if self._has_data(bench) else None,
+            dataset=bench.data(self.data) if self.has_data(bench) else None,
             force=True,
             say=lambda what: bench.watch.progress(0, 1, what),
             progress=bench.watch.progress,
@@ -81,17 +76,8 @@ class ExportHls(Step):
         )
         return Outcome(model, False, made.notes, figures=made.figures)
 
-    def _has_data(self, bench: Bench) -> bool:
-        return self.data is not None or bench.default_data is not None
-
     def settings(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"emitters": list(self.emitters)}
-
-    def identity(self, bench: Bench) -> dict[str, Any]:
-        return super().identity(bench) | {"data": [bench.data_id(self.data)] if self._has_data(bench) else []}
-
-    def data_sets(self) -> Iterable[str | None]:
-        return (self.data,) if self.data else ()
 
 
 def export_hls(part: str = "xc7z020", **options: Any) -> ExportHls:

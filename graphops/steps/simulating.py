@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import onnx
 
 from graphops.bench import Bench
-from graphops.options import make
-from graphops.steps.base import Outcome, Step
+from graphops.steps.base import Outcome
+from graphops.steps.hardware import WithImages
 from passes.errors import UserError
 
 
 @dataclass(frozen=True)
-class Simulate(Step):
+class Simulate(WithImages):
     """Runs the RTL of the model's build in Verilator: every output must be that of the integer dataflow, and every
     class that of the quantised model. Hands the model on as it is.
 
@@ -39,10 +38,6 @@ class Simulate(Step):
         if self.count < 1:
             raise UserError(f"A simulation of {self.count} images is impossible; give at least 1.")
 
-    @classmethod
-    def of(cls, options: Mapping[str, Any], where: str) -> Self:
-        return make(cls, options, where)
-
     def check_tools(self) -> None:
         from hls_backend import verilator
 
@@ -56,7 +51,7 @@ class Simulate(Step):
         ((name, folder),) = bench.builds
         design = load(folder)
         classes = None
-        if self._has_data(bench):
+        if self.has_data(bench):
             data = bench.data(self.data)
             vectors, classes = classified(model, design.dataflow, data, self.count, self.normalisation)
         else:
@@ -72,17 +67,8 @@ class Simulate(Step):
         note = f"{found.words:,} words of {found.frames:,} images are those of the integer dataflow ({vectors.origin})."
         return Outcome(model, False, (note,), figures=figures)
 
-    def _has_data(self, bench: Bench) -> bool:
-        return self.data is not None or bench.default_data is not None
-
     def settings(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
-
-    def identity(self, bench: Bench) -> dict[str, Any]:
-        return super().identity(bench) | {"data": [bench.data_id(self.data)] if self._has_data(bench) else []}
-
-    def data_sets(self) -> Iterable[str | None]:
-        return (self.data,) if self.data else ()
 
 
 def simulate(data: str | None = None, **options: Any) -> Simulate:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import onnx
 
 from graphops.bench import Bench
-from graphops.options import make
-from graphops.steps.base import Outcome, Step
+from graphops.steps.base import Outcome
+from graphops.steps.hardware import WithYosys
 
 
 @dataclass(frozen=True)
-class Synthesise(Step):
+class Synthesise(WithYosys):
     """Synthesises the RTL of the model's build with Yosys, layer by layer; hands the model on as it is.
 
     Attributes:
@@ -35,19 +34,6 @@ class Synthesise(Step):
     jobs: int = 2
     together: bool = True
 
-    @classmethod
-    def of(cls, options: Mapping[str, Any], where: str) -> Self:
-        return make(cls, options, where)
-
-    @property
-    def reads_weights(self) -> bool:
-        return False
-
-    def check_tools(self) -> None:
-        from hls_backend.synthesize import check_tools
-
-        check_tools(self.place is not None)
-
     def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
         from graphops.hardware import synth, synthesis_figures
         from hls_backend.build import load
@@ -62,11 +48,6 @@ class Synthesise(Step):
 
     def settings(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
-
-    def identity(self, bench: Bench) -> dict[str, Any]:
-        identity = super().identity(bench)
-        del identity["settings"]["jobs"]
-        return identity
 
 
 def synth(family: str = "xc7", **options: Any) -> Synthesise:
