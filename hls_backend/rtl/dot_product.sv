@@ -1,8 +1,9 @@
 // The sum of TERMS products, STAGES clocks later: a pipelined adder tree.
 //
 // Small products are tables: one LUT6 a bit for up to six bits of operands, two products and their sum where both
-// together have no more. Large ones are summed from two halves, with a register between. The tree keeps a register
-// behind the products and behind every second level of sums; the last level may be left to the adder that follows.
+// together have no more. Larger ones are the sum of two such tables, one for each half of the weight; the largest that
+// of their products with two bits of the weight each, with a register between. The tree keeps a register behind the
+// products and behind every second level of sums; the last level may be left to the adder that follows.
 module dot_product #(
     parameter int TERMS        = 4,
     parameter int X_BITS       = 2,
@@ -13,7 +14,7 @@ module dot_product #(
     parameter int PRODUCT_BITS = 3,  // two's complement, holds every product
     parameter int SUM_BITS     = 8,  // sums are taken modulo 2 ** SUM_BITS
     localparam bit PAIRED      = TERMS > 1 && X_BITS + W_BITS <= 3,
-    localparam bit HALVED      = W_BITS > 2 && X_BITS + W_BITS > 10,
+    localparam bit LARGE      = W_BITS > 2 && X_BITS + W_BITS > 10,
     localparam int LEAVES      = PAIRED ? (TERMS + 1) / 2 : TERMS,
     localparam int LEVELS      = $clog2(LEAVES)
 ) (
@@ -47,6 +48,21 @@ module dot_product #(
   endfunction
   localparam [CODES*LEAF_BITS-1:0] RESULTS = all_results(CODES);
 
+  // All products with the lower LOW bits of w, and with those above, by their operands' bits.
+  localparam int LOW = W_BITS / 2;
+  localparam bit SPLIT = OPERANDS > 6 && OPERANDS - LOW <= 6 && W_BITS > 2 && !LARGE;
+  localparam int PARTS = SPLIT ? 2 ** (OPERANDS - LOW) : 1;
+  function automatic [PARTS*LEAF_BITS-1:0] all_parts(input bit high);
+    int xs, ws;
+    for (int i = 0; i < PARTS; i++) begin
+      xs = value(i % (2 ** X_BITS), X_BITS, X_SIGNED);
+      ws = i / (2 ** X_BITS);
+      all_parts[i*LEAF_BITS+:LEAF_BITS] = LEAF_BITS'(xs * (high ? value(ws, W_BITS - LOW, W_SIGNED) * 2 ** LOW : ws));
+    end
+  endfunction
+  localparam [PARTS*LEAF_BITS-1:0] LOWS = all_parts(0);
+  localparam [PARTS*LEAF_BITS-1:0] HIGHS = all_parts(1);
+
   logic [LEAVES*LEAF_BITS-1:0] leaves;
   if (PAIRED) begin : g_pairs
     logic [2*LEAVES*X_BITS-1:0] even_x;  // an odd last term is paired with 0 times anything
@@ -67,24 +83,40 @@ module dot_product #(
       assign code = {w[i*W_BITS+:W_BITS], x[i*X_BITS+:X_BITS]};
       always_ff @(posedge clk) if (enable) leaves[i*LEAF_BITS+:LEAF_BITS] <= RESULTS[code*LEAF_BITS+:LEAF_BITS];
     end
-  end else if (HALVED) begin : g_halves
-    localparam int LOW = W_BITS / 2;
-    localparam int BITS = X_BITS + W_BITS - LOW + 1;
-    for (genvar i = 0; i < LEAVES; i++) begin : g_multiplier
+  end else if (SPLIT) begin : g_parts
+    for (genvar i = 0; i < LEAVES; i++) begin : g_product
       logic [X_BITS-1:0] xi;
-      logic [W_BITS-1:0] wi;
-      logic signed [BITS-1:0] xs, low_w, high_w, low, high;
+      logic [LOW-1:0] low;
+      logic [W_BITS-LOW-1:0] high;
       assign xi = x[i*X_BITS+:X_BITS];
-      assign wi = w[i*W_BITS+:W_BITS];
-      assign xs = BITS'($signed({X_SIGNED & xi[X_BITS-1], xi}));
-      assign low_w = BITS'($signed({1'b0, wi[LOW-1:0]}));
-      assign high_w = BITS'($signed({W_SIGNED & wi[W_BITS-1], wi[W_BITS-1:LOW]}));
+      assign {high, low} = w[i*W_BITS+:W_BITS];
       always_ff @(posedge clk)
-        if (enable) begin
-          low  <= xs * low_w;
-          high <= xs * high_w;
-          leaves[i*LEAF_BITS+:LEAF_BITS] <= LEAF_BITS'(low) + (LEAF_BITS'(high) <<< LOW);
-        end
+        if (enable)
+          leaves[i*LEAF_BITS+:LEAF_BITS] <=
+              LOWS[{low, xi}*LEAF_BITS+:LEAF_BITS] + HIGHS[{high, xi}*LEAF_BITS+:LEAF_BITS];
+    end
+  end else if (LARGE) begin : g_digits
+    localparam int DIGITS = (W_BITS + 1) / 2;
+    localparam int BITS = X_BITS + 3;
+    for (genvar i = 0; i < LEAVES; i++) begin : g_product
+      logic [X_BITS-1:0] xi;
+      logic [2*DIGITS-1:0] wi;
+      logic signed [BITS-1:0] xs;
+      logic [DIGITS*BITS-1:0] parts;
+      logic signed [LEAF_BITS-1:0] total;
+      assign xi = x[i*X_BITS+:X_BITS];
+      assign wi = (2*DIGITS)'($signed({W_SIGNED & w[(i+1)*W_BITS-1], w[i*W_BITS+:W_BITS]}));
+      assign xs = BITS'($signed({X_SIGNED & xi[X_BITS-1], xi}));
+      for (genvar d = 0; d < DIGITS; d++) begin : g_digit
+        logic signed [BITS-1:0] digit;
+        assign digit = BITS'($signed({W_SIGNED & d == DIGITS - 1 & wi[2*d+1], wi[2*d+:2]}));
+        always_ff @(posedge clk) if (enable) parts[d*BITS+:BITS] <= xs * digit;
+      end
+      always_comb begin
+        total = '0;
+        for (int d = 0; d < DIGITS; d++) total = total + (LEAF_BITS'($signed(parts[d*BITS+:BITS])) <<< 2 * d);
+      end
+      always_ff @(posedge clk) if (enable) leaves[i*LEAF_BITS+:LEAF_BITS] <= total;
     end
   end else begin : g_multipliers
     for (genvar i = 0; i < LEAVES; i++) begin : g_multiplier

@@ -18,7 +18,7 @@ module stream_fifo #(
 
   logic push, pop, read, write_last, read_last;
   logic [BITS-1:0] write_address, read_address;
-  logic [COUNT_BITS-1:0] count, next_count;
+  logic [COUNT_BITS-1:0] count;
 
   assign push = in_valid & in_ready;
   assign pop  = out_valid & out_ready;
@@ -32,14 +32,14 @@ module stream_fifo #(
 `else
   localparam int room = DEPTH;
 `endif
-  assign next_count = count + COUNT_BITS'(push) - COUNT_BITS'(pop);
+  // Whether one comes or goes is known late in the cycle, so it meets no addition.
   always_ff @(posedge clk)
     if (rst) begin
       count    <= '0;
       in_ready <= 1'b0;
     end else begin
-      count    <= next_count;
-      in_ready <= next_count != COUNT_BITS'(room);
+      if (push ^ pop) count <= count + COUNT_BITS'(pop ? -1 : 1);
+      in_ready <= pop | count != COUNT_BITS'(room) & ~(push & count == COUNT_BITS'(room - 1));
     end
 
   if (BLOCK) begin : g_block
@@ -82,7 +82,7 @@ module stream_fifo #(
 
 `ifdef SIMULATION
   int peak;  // the most words that were ever in it
-  always_ff @(posedge clk) if (rst) peak <= 0; else if (int'(next_count) > peak) peak <= int'(next_count);
+  always_ff @(posedge clk) if (rst) peak <= 0; else if (int'(count) + 1 > peak & push & ~pop) peak <= int'(count) + 1;
   final $display("fifo %m %0d %0d", peak, DEPTH);
 `endif
 endmodule
