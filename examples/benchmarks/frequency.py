@@ -16,6 +16,7 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -71,7 +72,7 @@ def main() -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
 
     bits = (chosen.weight_bits, chosen.act_bits)
-    found = []
+    found: list[dict[str, Any]] = []
     for fps in map(float, chosen.foldings.split(",")):
         for name in ("resblock", "nonresblock"):
             trained = fold_to_rate(lower(block(name == "resblock", *bits)).dataflow, fps, CLOCK_MHZ, part(DEVICE))
@@ -86,13 +87,13 @@ def main() -> None:
         print(json.dumps(found))
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("design", "weights / activations", "thresholds"):
+    for column in ("design", "bits", "thresholds"):
         table.add_column(column, no_wrap=True)
-    for column in ("MHz", *(f"seed {seed}" for seed in SEEDS)):
-        table.add_column(column, justify="right")
+    table.add_column("MHz", justify="right")
+    table.add_column(f"seeds {', '.join(map(str, SEEDS))}")
     for row in found:
-        speeds = [f"{mhz:.1f}" for mhz in (row["mhz"], *row["all_mhz"])]
-        table.add_row(row["design"], "{} / {} bits".format(*row["bits"]), row["thresholds"], *speeds)
+        seeds = ", ".join(f"{mhz:.1f}" for mhz in row["all_mhz"])
+        table.add_row(row["design"], "{}/{}".format(*row["bits"]), row["thresholds"], f"{row['mhz']:.1f}", seeds)
     Console().print(table)
 
 
