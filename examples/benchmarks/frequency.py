@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.table2.blocks import block
-from examples.table2.measure import CLOCK_MHZ, DEVICE
+from examples.table2.measure import CLOCK_MHZ, DEVICE, as_folded
 from graphops.cli.common import ScreenWatch
 from graphops.files import write_json
 from hls_backend import Dataflow, lower, rtl
@@ -74,8 +74,11 @@ def main() -> None:
     bits = (chosen.weight_bits, chosen.act_bits)
     found: list[dict[str, Any]] = []
     for fps in map(float, chosen.foldings.split(",")):
+        first: Dataflow | None = None
         for name in ("resblock", "nonresblock"):
             trained = fold_to_rate(lower(block(name == "resblock", *bits)).dataflow, fps, CLOCK_MHZ, part(DEVICE))
+            trained = as_folded(trained, first) if first else trained
+            first = first or trained
             other = [dataflow for dataflow in (scattered(trained),) if forms(dataflow) != forms(trained)]
             for dataflow in (trained, *other):
                 with ScreenWatch(f"{name}-{fps:g}") as watch:

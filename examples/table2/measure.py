@@ -15,6 +15,7 @@ from graphops.cli.common import ScreenWatch
 from graphops.hardware import check_simulation, export
 from hls_backend import build, rtl
 from hls_backend.comparison import Compared, summarise
+from hls_backend.dataflow import Dataflow
 from hls_backend.design import Design
 from hls_backend.simulate import Simulation, simulate
 from hls_backend.synthesize import Cells, LayerCells, Placement, place_ecp5, synthesize
@@ -105,7 +106,7 @@ def measure(
             made = model()
             design = _folded(made, network, fps, frames, images)
             if like is not None:
-                design = _as_folded(design, build.load(like))
+                design = replace(design, dataflow=as_folded(design.dataflow, build.load(like).dataflow))
             build.create(folder, design, made, {"rtl": rtl.emit})
         design = build.load(folder)
         simulated = simulate(design, design.vectors, folder / "rtl", folder / "simulation", watch.progress)
@@ -134,8 +135,7 @@ def _folded(
         ).design
 
 
-def _as_folded(design: Design, like: Design) -> Design:
-    """``design`` with the foldings of the layers of ``like`` that have the same names."""
-    lent = {layer.name: layer.folding for layer in like.dataflow.layers}
-    common = {layer.name: lent[layer.name] for layer in design.dataflow.layers if layer.name in lent}
-    return replace(design, dataflow=design.dataflow.fold(common))
+def as_folded(dataflow: Dataflow, like: Dataflow) -> Dataflow:
+    """``dataflow`` with the foldings of the layers of ``like`` that have the same names."""
+    lent = {layer.name: layer.folding for layer in like.layers}
+    return dataflow.fold({layer.name: lent[layer.name] for layer in dataflow.layers if layer.name in lent})
