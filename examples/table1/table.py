@@ -102,19 +102,20 @@ def table(results: dict[str, Any]) -> Table:
     if results["teacher"] is not None:
         found.add_row("(the network as it was)", "", "", "", percent(results["teacher"]), "")
     for name, accuracy in PUBLISHED.get(results["data"], {}).items():
-        found.add_row(f"(Weng et al. 2021: {name})", "", "", "", f"{accuracy:.2f} %", "")
+        found.add_row(f"(paper: {name})", "", "", "", f"{accuracy:.2f} %", "")
     return found
 
 
 def plot(results: dict[str, Any]) -> bytes:
     """A PNG: test accuracy over the epochs of each way."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 5.5), layout="constrained")
     axis = figure.subplots()
-    for way, result in results["ways"].items():
-        if "steps" not in result:
-            continue
+    axis.set_prop_cycle(color=colormaps["tab20"].colors)  # a colour for each way
+    ways = [(way, result) for way, result in results["ways"].items() if "steps" in result]
+    for way, result in sorted(ways, key=lambda item: -(item[1]["accuracy"] or 0)):
         begin, points = 0.0, []
         for step in result["steps"]:
             tested = [line for line in step["history"] if line.get("test_accuracy") is not None]
