@@ -1,8 +1,8 @@
 // The sum of TERMS products, STAGES clocks later: a pipelined adder tree.
 //
 // Small products are tables: one LUT6 a bit for up to six bits of operands, two products and their sum where both
-// together have no more. Larger ones are the sum of two such tables, one for each half of the weight; the largest that
-// of their products with two bits of the weight each, with a register between. The tree keeps a register behind the
+// together have no more. Larger ones are the sum of two such tables, one for each half of the weight. The largest are
+// summed from products with two bits of the weight each, with a register between. The tree keeps a register behind the
 // products and behind every second level of sums; the last level may be left to the adder that follows.
 module dot_product #(
     parameter int TERMS        = 4,
@@ -14,7 +14,7 @@ module dot_product #(
     parameter int PRODUCT_BITS = 3,  // two's complement, holds every product
     parameter int SUM_BITS     = 8,  // sums are taken modulo 2 ** SUM_BITS
     localparam bit PAIRED      = TERMS > 1 && X_BITS + W_BITS <= 3,
-    localparam bit LARGE      = W_BITS > 2 && X_BITS + W_BITS > 10,
+    localparam bit LARGE       = W_BITS > 2 && X_BITS + W_BITS > 10,
     localparam int LEAVES      = PAIRED ? (TERMS + 1) / 2 : TERMS,
     localparam int LEVELS      = $clog2(LEAVES)
 ) (
