@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import onnx
 
 from graphops.bench import Bench
+from graphops.options import make
 
 BUILD = "build"
 """The folder, in that of a step, which holds its build."""
@@ -56,9 +57,8 @@ class Step(ABC):
     needs_build: ClassVar[bool] = False
 
     @classmethod
-    @abstractmethod
     def of(cls, options: Mapping[str, Any], where: str) -> Self:
-        """The step that a recipe describes by ``options``.
+        """The step that a recipe describes by ``options``, its fields.
 
         Args:
             options: as YAML gives them.
@@ -67,6 +67,7 @@ class Step(ABC):
         Raises:
             UserError: when an option is unknown or has a wrong value.
         """
+        return make(cls, options, where)
 
     @property
     def name(self) -> str:

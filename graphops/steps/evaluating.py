@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import onnx
 
 from graphops.bench import Bench
-from graphops.options import make
 from graphops.steps.base import Outcome, Step
 
 
@@ -33,10 +32,6 @@ class Evaluate(Step):
     split: str = "test"
     limit: int | None = None
     normalisation: str | None = None
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any], where: str) -> Self:
-        return make(cls, options, where)
 
     def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
         from graphops.evaluate import evaluate

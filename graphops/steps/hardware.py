@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any
 
 from graphops.bench import Bench
-from graphops.options import make
 from graphops.steps.base import Step
 
 
@@ -17,10 +16,6 @@ class WithImages(Step):
     @property
     @abstractmethod
     def data(self) -> str | None: ...
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any], where: str) -> Self:
-        return make(cls, options, where)
 
     def has_data(self, bench: Bench) -> bool:
         """Whether there are images."""
@@ -39,10 +34,6 @@ class WithYosys(Step):
     @property
     @abstractmethod
     def place(self) -> str | None: ...
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any], where: str) -> Self:
-        return make(cls, options, where)
 
     @property
     def reads_weights(self) -> bool:
