@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from passes.base import Pass, register
 from passes.batchnorm import scale_and_shift
@@ -48,8 +49,9 @@ class PruneChannels(Pass):
 
     A channel weighs the product of the Euclidean norms of the weights that make it and of those that read it (after
     Li et al. 2017, "Pruning Filters for Efficient ConvNets"), relative to the mean of its layer, so that layers
-    compete. Channels that others than one convolution read, such as a skip connection, stay. After `merge-skips`, with
-    the parameters that the network had before, this is merging, then pruning.
+    compete. Channels that others than one convolution read, such as a skip connection, stay, as do those of weights
+    that layers share. After `merge-skips`, with the parameters that the network had before, this is merging, then
+    pruning.
 
     Options:
         parameters: how many weights and biases may be left (running means and variances do not count).
@@ -98,13 +100,13 @@ def _is_cut(link: Link) -> bool:
 
 def _count(editor: Editor) -> int:
     """Weights and biases of layers, scales and biases of normalisations; what is shared counts once."""
-    sizes = {
-        node.inputs[slot].name: editor.size(node.inputs[slot]) or 0
-        for node in editor.nodes
-        for slot in _COUNTED.get(node.op, ())
-        if is_standard(node) and slot < len(node.inputs) and node.inputs[slot].name
-    }
-    return sum(sizes.values())
+    return sum({t.name: editor.size(t) or 0 for node in editor.nodes for t in _parameters(node)}.values())
+
+
+def _parameters(node: Node) -> list[gs.Variable]:
+    """Those of the node's inputs that count."""
+    slots = _COUNTED.get(node.op, ()) if is_standard(node) else ()
+    return [t for slot, t in enumerate(node.inputs) if slot in slots and t.name]
 
 
 class _Sizes:
@@ -145,6 +147,8 @@ def _links(editor: Editor) -> list[Link]:
         reader = _reader(editor, between[-1] if between else node)
         if reader is None or not _is_convolution(editor, reader):
             continue
+        if not all(editor.is_private(t) for n in (node, *between, reader) for t in _parameters(n)):
+            continue  # to cut what others read as well would be to add a copy
         try:
             scores = _scores(editor, read_layer(editor, node), read_layer(editor, reader), between)
         except Refusal:

@@ -62,6 +62,22 @@ def test_what_others_read_stays() -> None:
     assert weights_of(pruned)["b.w"].shape == (5, 8, 3, 3)
 
 
+@pytest.mark.parametrize(("op", "slot"), [("Conv", 1), ("Conv", 2), ("BatchNormalization", 1)])
+def test_what_layers_share_stays_whole(op: str, slot: int) -> None:
+    """Else each would need a cut copy, which is more than the one."""
+    net = Net()
+    x = net.image(4, 8)
+    for name in "abcd":
+        x = net.relu(net.conv_bn(x, name, 4, bias=True), f"{name}.relu")
+    first, second = [node for node in net.nodes if node.op_type == op][1:3]
+    net.weights = [w for w in net.weights if w.name != second.input[slot]]
+    shared = second.input[slot] = first.input[slot]
+    model = net.model(net.conv(x, "e", 4))
+    pruned = applied(PruneChannels(parameters=size(model) - 200), model).model
+    assert size(pruned) <= size(model) - 200
+    assert all(w.shape[0] == 4 for n, w in weights_of(pruned).items() if n in ("b.w", "c.w", shared))
+
+
 def test_a_resnet_keeps_the_channels_of_its_skips() -> None:
     model = cifar_resnet(2)
     pruned = applied(PruneChannels(parameters=int(0.7 * size(model))), model).model
