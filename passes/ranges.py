@@ -321,6 +321,8 @@ def _quant(editor: Editor, node: Node, inputs: list[Range]) -> Range:
     signed, narrow = editor.attribute(node, "signed", 1), editor.attribute(node, "narrow", 0)
     half = 2.0 ** (bits.low - 1)
     steps = Range(-half + narrow, half - 1) if signed else Range(0.0, 2 * half - 1 - narrow)
+    if signed and bits.low == 1:
+        steps = Range(-1.0, 1.0)  # it takes the sign
     return (steps + -zero) * scale
 
 

@@ -127,12 +127,21 @@ def test_quantisers(kind: type, low: float, high: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signed", "narrow", "low", "high"), [(0, 0, 0, 7.5), (0, 1, 0, 7), (1, 0, -4, 3.5), (1, 1, -3.5, 3.5)]
+    ("bits", "signed", "narrow", "low", "high"),
+    [
+        (4, 0, 0, 0, 7.5),
+        (4, 0, 1, 0, 7),
+        (4, 1, 0, -4, 3.5),
+        (4, 1, 1, -3.5, 3.5),
+        (1, 0, 0, 0, 0.5),
+        (1, 1, 0, -0.5, 0.5),
+        (1, 1, 1, -0.5, 0.5),
+    ],
 )
-def test_quantisers_of_qonnx(signed: int, narrow: int, low: float, high: float) -> None:
+def test_quantisers_of_qonnx(bits: int, signed: int, narrow: int, low: float, high: float) -> None:
     def found(domain: str) -> Range:
         net = Net()
-        parts = [net.input(["N", 3]), net.constant(0.5), net.constant(0.0), net.constant(4.0)]
+        parts = [net.input(["N", 3]), net.constant(0.5), net.constant(0.0), net.constant(float(bits))]
         made = net.op("Quant", parts, domain=domain, signed=signed, narrow=narrow, rounding_mode="ROUND")
         graph = helper.make_graph(net.nodes, "net", net.inputs, [], net.constants)
         opsets = [helper.make_opsetid("", 17), helper.make_opsetid(domain, 1)]
