@@ -8,10 +8,13 @@ the tensor.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
+from passes.errors import ModelError
 from passes.flow import WEIGHTED, Flow
 from passes.graph import Editor, Node, is_standard
 
@@ -152,18 +155,19 @@ class _Search:
         """The tensor in front of the operators that keep a grid."""
         node = self.editor.producer(tensor)
         while node is not None and is_standard(node) and node.op in _KEEPING and self.flow.carries(node.inputs[0]):
-            if node.op == "Pad" and not self._pads_zeros(node):
+            if node.op == "Pad" and self._fill(node) != 0:
                 break
             tensor = node.inputs[0]
             node = self.editor.producer(tensor)
         return tensor
 
-    def _pads_zeros(self, node: Node) -> bool:
+    def _fill(self, node: Node) -> float:
+        """The least number that a Pad brings in."""
         if self.editor.attribute(node, "mode", b"constant") not in (b"constant", "constant"):
-            return True
+            return 0.0
         if len(node.inputs) > 2 and node.inputs[2].name:
-            return not self.flow.carries(node.inputs[2]) and not self.editor.value(node.inputs[2]).any()
-        return not self.editor.attribute(node, "value", 0.0)
+            return self._least(node.inputs[2])
+        return float(self.editor.attribute(node, "value", 0.0))
 
     def _group(self, name: str) -> str:
         while name in self.parent and self.parent[name] != name:
@@ -194,18 +198,26 @@ class _Search:
             node = self.editor.producer(current)
             if node is None or not is_standard(node):
                 return False
-            if node.op in _NONNEGATIVE or (node.op == "Clip" and self._least(node) >= 0):
+            if node.op in _NONNEGATIVE or (node.op == "Clip" and self._floor(node) >= 0):
                 continue
-            if node.op not in _NONNEGATIVE_KEEPING:
+            if node.op not in _NONNEGATIVE_KEEPING or (node.op == "Pad" and self._fill(node) < 0):
                 return False
             carried = [t for t in node.inputs if t.name and self.flow.carries(t)]
-            constant = [t for t in node.inputs if t.name and not self.flow.carries(t)]
-            if node.op in ("Add", "Sum", "Min") and any((self.editor.value(t) < 0).any() for t in constant):
+            others = [t for t in node.inputs if t.name and not self.flow.carries(t)]
+            if node.op in ("Add", "Sum", "Concat", "Min") and any(self._least(t) < 0 for t in others):
                 return False
             pending.extend(carried[:1] if node.op in _KEEPING else carried)
         return True
 
-    def _least(self, node: Node) -> float:
+    def _floor(self, node: Node) -> float:
+        """What a Clip lets nothing below."""
         if len(node.inputs) > 1 and node.inputs[1].name:
-            return float(self.editor.value(node.inputs[1]).min())
-        return float(self.editor.attribute(node, "min", float("-inf")))
+            return self._least(node.inputs[1])
+        return float(self.editor.attribute(node, "min", -math.inf))
+
+    def _least(self, tensor: gs.Variable) -> float:
+        """The least number of a constant; what is none can be anything."""
+        try:
+            return float(self.editor.value(tensor).astype(np.float64).min(initial=math.inf))
+        except ModelError:
+            return -math.inf

@@ -210,6 +210,17 @@ def test_activations_that_can_be_negative_have_a_sign_and_two_bits() -> None:
     assert made["y"].op_type == "Conv", "what leaves as an accumulator is no feature map"
 
 
+@pytest.mark.parametrize("value", [0.5, -0.5])
+def test_constants_that_come_in_behind_an_activation_say_whether_there_is_a_sign(value: float) -> None:
+    pads = numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "p")
+    channels = helper.make_node("Concat", ["b", "m"], ["c"], axis=1)
+    for brought, weight in ((node("Pad", "b p v", "c"), WEIGHT), (channels, np.ones((2, 3, 1, 1)))):
+        layers = node("Conv", "x w", "a"), node("Relu", "a", "b"), brought, node("Conv", "c u", "y")
+        model = single(*layers, w=WEIGHT, u=weight, v=np.array(value), m=np.full((1, 1, 4, 4), value))
+        model.graph.initializer.append(pads)
+        assert Quantize().points(model)["c"] == (8, value < 0)
+
+
 def test_max_pooling_reads_the_quantiser_too() -> None:
     pool = node("MaxPool", "b", "c", kernel_shape=[2, 2])
     model = quantised(
