@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from graphops.inference import session
+from passes.errors import UserError
 from passes.quantize import Quantize, prepare
 
 if TYPE_CHECKING:
@@ -33,14 +34,16 @@ def calibrated(
     """``rewriter`` with the ranges of ``model``'s activations on ``dataset``.
 
     A range is the one, of those tried, whose grid has the least squared error on what was measured: at few bits that
-    is narrower than from the least value to the greatest.
+    is narrower than from the least value to the greatest. Those that ``rewriter`` has stay.
 
     Raises:
-        UserError: when images do not fit the model, or onnxruntime cannot run it.
+        UserError: when images do not fit the model, onnxruntime cannot run it, or an activation is not finite.
     """
     points = rewriter.points(model)
-    samples = _measure(prepare(model), list(points), dataset, normalisation, progress)
-    return rewriter.calibrated({name: best_range(samples[name], *points[name]) for name in points})
+    given = rewriter.given(points)
+    missing = [name for name in points if name not in given]
+    samples = _measure(prepare(model), missing, dataset, normalisation, progress) if missing else {}
+    return rewriter.calibrated(given | {name: best_range(samples[name], *points[name]) for name in missing})
 
 
 def best_range(values: np.ndarray, bits: int, signed: bool) -> tuple[float, float]:
@@ -87,6 +90,8 @@ def _measure(
         found[feed.input_name] = tensor
         for name in names:
             values = found[name].reshape(-1)
+            if not np.isfinite(values).all():
+                raise UserError(f"The activation {name!r} is not finite on these images; repair the model first.")
             kept[name].append(random.choice(values, each, replace=False) if values.size > each else values)
         if progress is not None:
             progress(min(first + size, len(images)), len(images))

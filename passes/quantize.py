@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -41,7 +43,7 @@ class Quantize(Pass):
         join_acts: bits of what is quantised for a join alone; 0 means acts + 2.
         batchnorm: ``fold`` them into the weights first, or ``keep`` them, so that training normalises: a network of two
             bits that has no skips hardly learns without. In hardware they become part of the thresholds.
-        ranges: what the activations span, each as tensor=low:high; ``graphops quantize --data`` measures them.
+        ranges: what the activations span, each as tensor=low:high; ``graphops quantize --data`` measures the rest.
     """
 
     name: ClassVar[str] = "quantize"
@@ -98,6 +100,29 @@ class Quantize(Pass):
             self, ranges=tuple(f"{name}={float(low)!r}:{float(high)!r}" for name, (low, high) in ranges.items())
         )
 
+    def given(self, points: Iterable[str]) -> dict[str, tuple[float, float]]:
+        """The ranges by tensor.
+
+        Raises:
+            PassError: when one is no range, or of a tensor that is not among ``points``, which are quantised.
+        """
+        found, known = {}, list(points)
+        for text in self.ranges:
+            name, _, span = text.rpartition("=")
+            try:
+                low, high = (float(number) for number in span.split(":"))
+            except ValueError:
+                low = high = math.nan
+            if not -math.inf < low <= high < math.inf:
+                remedy = "write tensor=low:high, e.g. relu1.out=0:3.5"
+                raise PassError(self.name, text, "it is no range from one number up to another", remedy)
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+                remedy = f"the nearest is {near[0]!r}" if near else "leave it out"
+                raise PassError(self.name, text, "no such tensor is quantised", remedy)
+            found[name] = (low, high)
+        return found
+
     def _check(self) -> None:
         bits = {"weights": (self.weights, 1, 8), "acts": (self.acts, 1, 8), "first_last": (self.first_last, 1, 8)}
         bits["join_acts"] = (self.join_acts, 2 if self.join_acts else 0, 10)
@@ -121,7 +146,7 @@ class Quantize(Pass):
         Where tensors that more than joins read are in a group, they say its scale: what is quantised for a join alone
         has more bits, and takes it over.
         """
-        ranges = self._ranges()
+        ranges = self.given(point.tensor for point in grids.points)
         scales: dict[int, tuple[str, np.ndarray]] = {}
         for group in dict.fromkeys(point.group for point in grids.points):
             members = [point for point in grids.points if point.group == group]
@@ -129,18 +154,6 @@ class Quantize(Pass):
             widest = max(self._scale(point, ranges) for point in leading)
             scales[group] = (leading[0].tensor, np.array(widest, np.float32))
         return scales
-
-    def _ranges(self) -> dict[str, tuple[float, float]]:
-        found = {}
-        for text in self.ranges:
-            name, _, span = text.rpartition("=")
-            try:
-                low, high = (float(number) for number in span.split(":"))
-            except ValueError:
-                remedy = "write tensor=low:high, e.g. relu1.out=0:3.5"
-                raise PassError(self.name, text, "it is no range", remedy) from None
-            found[name] = (low, high)
-        return found
 
     def _scale(self, point: Point, ranges: Mapping[str, tuple[float, float]]) -> float:
         """The least scale whose grid spans the point's range."""

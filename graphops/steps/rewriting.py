@@ -47,12 +47,12 @@ class Rewrite(Step):
 
     @property
     def reads_weights(self) -> bool:
-        return self.rewriter.reads_weights or is_wanted(self.rewriter)
+        return self.rewriter.reads_weights or is_wanted(self.rewriter, self.data)
 
     def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
         rewriter = self.rewriter
         figures: dict[str, Any] = {}
-        if is_wanted(rewriter):
+        if is_wanted(rewriter, self.data):
             rewriter = measured(rewriter, model, bench.data(self.data), bench.watch.progress)
             figures |= {name: list(getattr(rewriter, name)) for name in (option(rewriter),) if name}
         result = rewriter.apply(model)
@@ -66,4 +66,4 @@ class Rewrite(Step):
         return values | ({"data": self.data} if self.data else {})
 
     def data_sets(self) -> Iterable[str | None]:
-        return (self.data,) if is_wanted(self.rewriter) else ()
+        return (self.data,) if is_wanted(self.rewriter, self.data) else ()

@@ -237,13 +237,22 @@ def test_max_pooling_reads_the_quantiser_too() -> None:
         ({"weights": 9}, "weights: 9 bits are out of range; give 1 to 8"),
         ({"acts": 0}, "acts: 0 bits"),
         ({"join_acts": 1}, "join_acts: 1 bits are out of range; give 2 to 10"),
-        ({"ranges": ("input",)}, "it is no range; write tensor=low:high"),
+        *(
+            ({"ranges": (f"input{span}",)}, f"input{span}: it is no range from one number up to another; write tensor=")
+            for span in ("", "=1", "=nan:nan", "=5:-3", "=0:inf")
+        ),
+        ({"ranges": ("inptu=0:1",)}, "inptu=0:1: no such tensor is quantised; the nearest is 'input'."),
         ({}, "input: its range is not known; measure ranges on data"),
     ],
 )
 def test_what_cannot_be_is_said(options: dict[str, object], said: str, resnet8: onnx.ModelProto) -> None:
     with pytest.raises(PassError, match=f"quantize: .*{re.escape(said)}"):
         Quantize(**options).apply(resnet8)  # type: ignore[arg-type]
+
+
+def test_a_tensor_that_is_always_0_has_a_range_too() -> None:
+    model = single(node("Conv", "x w", "y"), w=WEIGHT)
+    assert constants(Quantize(ranges=("x=0:0",)).apply(model).model)["x_scale"] == 1
 
 
 def test_half_quantised_networks_are_refused(resnet8: onnx.ModelProto) -> None:

@@ -129,6 +129,13 @@ def test_sensitivity_without_data_says_what_is_missing(graphops, model: Path) ->
     assert "pass --data" in answer.err
 
 
+def test_ranges_that_are_given_go_before_those_that_are_measured(graphops, model: Path, images: Path) -> None:
+    answer = graphops("quantize", model, "--ranges", "input=-7:7", "--data", images, "--json")
+    ranges = dict(text.split("=") for text in answer.json["options"]["ranges"])
+    assert ranges.pop("input") == "-7.0:7.0"
+    assert ranges, "the others are measured"
+
+
 def test_a_pass_can_fine_tune_as_well(graphops, model: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "tuned.onnx"
     arguments = ("--stage", 2, "--train", images, "--teacher", model, "--steps", 3, "--batch", 16, "--workers", 1)
