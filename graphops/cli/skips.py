@@ -17,7 +17,8 @@ from passes.skips import Skip, find_skips
 def skips(model: ModelFile, bits: Bits = 32, json: Json = False, report: Report = None, force: Force = False) -> None:
     """List a model's skip connections: join, kind, span, whether linear, shape and buffer."""
     check_report(report, force)
-    found = find_skips(load_model(model, weights=False), bits)
+    loaded = load_model(model, weights=False)
+    found = find_skips(loaded, bits)
     streaming, whole = _total(skip.streaming_bits for skip in found), _total(skip.map_bits for skip in found)
     payload = {
         "model": str(model),
@@ -29,7 +30,8 @@ def skips(model: ModelFile, bits: Bits = 32, json: Json = False, report: Report 
 
     def show(screen: Console) -> None:
         if not found:
-            screen.print(f"{model} has no skip connections.")
+            hint = "; `graphops inline-functions` shows what its functions hide" if loaded.functions else ""
+            screen.print(f"{model} has no skip connections{hint}.")
             return
         screen.print(_table(found))
         screen.print(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from onnx import helper
 
 from graphops import doctor
 from graphops.doctor import Finding
@@ -35,6 +36,16 @@ def test_a_model_without_skips_is_an_answer_not_an_error(graphops, model: Path, 
     assert answer.code == 0
     assert "has no skip connections" in " ".join(answer.out.split()), "whatever the width of the terminal"
     assert graphops("skips", tmp_path / "none.onnx", "--json").json["skips"] == []
+
+
+def test_functions_may_hide_skips(graphops, model: Path) -> None:
+    graphops("remove-skips", model, "-o", model, "--force")
+    assert "inline-functions" not in graphops("skips", model).out
+    hiding = onnx.load(model)
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    hiding.functions.append(helper.make_function("own", "F", ["x"], ["y"], [relu], hiding.opset_import))
+    onnx.save(hiding, model)
+    assert "inline-functions" in graphops("skips", model).out
 
 
 def test_evaluate_prints_accuracy(graphops, model: Path, images: Path) -> None:
