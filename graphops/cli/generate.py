@@ -59,10 +59,12 @@ def given(
 
 def _split(option: Option, text: str) -> tuple[Any, ...]:
     items = [item.strip() for item in text.split(",") if item.strip()]
+    flag = option.name.replace("_", "-")
+    if not items and not option.default:  # as an empty variable of the shell leaves it
+        raise UserError(f"--{flag} {text!r} names nothing; name something, or leave the option out.")
     try:
         return tuple(option.type(item) for item in items)
     except ValueError as error:
-        flag = option.name.replace("_", "-")
         raise UserError(f"--{flag} {text!r} is no list of numbers; write e.g. --{flag} 0.5,0.75.") from error
 
 

@@ -122,6 +122,8 @@ CASES: dict[str, tuple[Prepare, str, str]] = {
     "stage out of range": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --stage 4", "stage 4"),
     "negative stage": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --stage -1", "stage -1"),
     "no such skip": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --skips 1,9", "skip 9"),
+    "skips from an empty variable": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --skips=", "names nothing"),
+    "skips that are a comma": (saved(as_it_is), "fold-skips in.onnx -o out.onnx --skips ,", "names nothing"),
     "stage and skips": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --skips 1 --stage 1", "skips are named"),
     "wrong choice": (saved(as_it_is), "shorten-skips in.onnx -o out.onnx --keep first", "'last' or 'each'"),
     "not a number": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --stage two", "--stage"),
