@@ -24,7 +24,7 @@ def option(rewriter: Pass | type[Pass]) -> str | None:
     return next((name for name in _OPTIONS if name in fields), None)
 
 
-def is_wanted(rewriter: Pass, data: str | None) -> bool:
+def is_wanted(rewriter: Pass, data: str | None = None) -> bool:
     """Whether a pass needs a measurement that it does not have yet; with ``data``, ranges may be given in part."""
     return sensitivity.is_wanted(rewriter) or (isinstance(rewriter, Quantize) and (bool(data) or not rewriter.ranges))
 

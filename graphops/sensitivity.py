@@ -25,8 +25,9 @@ GONE = 2.0
 
 
 def is_wanted(rewriter: Pass) -> bool:
-    """Whether a pass goes by sensitivity and does not know it yet."""
-    return getattr(rewriter, "order", None) == "sensitivity" and not getattr(rewriter, "scores", ())
+    """Whether a pass goes by sensitivity and does not know it yet; without a stage it goes by no order."""
+    by_sensitivity = getattr(rewriter, "order", None) == "sensitivity" and getattr(rewriter, "stage", 1)
+    return bool(by_sensitivity) and not getattr(rewriter, "scores", ())
 
 
 def measured(

@@ -59,6 +59,10 @@ class RemoveSkips(Pass):
                 f"there are {self.stages} stages",
                 f"choose one from 1 to {max(self.stages, 1)}",
             )
+        if self.order != "input" and not self.stage and not self.skips:
+            raise PassError(self.name, f"order={self.order}", "all skips go where no stage is given", "give a stage")
+        if not all(math.isfinite(score) for score in self.scores):
+            raise PassError(self.name, "scores", f"{self.scores} are not all numbers", "measure them again")
         selection = select(editor, self.name, self.skips)
         if self.stage:
             first = set(self._ranking(selection.total)[: -(-selection.total * self.stage // self.stages)])
@@ -122,13 +126,6 @@ class RemoveSkips(Pass):
                     "order=sensitivity",
                     f"{len(self.scores)} scores for {total} skips",
                     "give one accuracy for each skip (the command line measures them with --data)",
-                )
-            if not all(math.isfinite(score) for score in self.scores):
-                raise PassError(
-                    self.name,
-                    "order=sensitivity",
-                    f"the scores {self.scores} are not all numbers",
-                    "measure them again",
                 )
             return sorted(numbers, key=lambda n: -self.scores[n - 1])
         return numbers

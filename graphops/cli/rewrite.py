@@ -71,7 +71,7 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     rewriter = make(cls, given(values, options(cls)), cls.name)
     training = _training(values)
     step = Rewrite(rewriter, values.get("data") or values.get("train"))
-    if step.data is None and is_wanted(rewriter, None):
+    if is_wanted(rewriter) and step.data is None:
         raise UserError(f"{cls.name} measures its {option(cls)} on images; pass --data, e.g. --data cifar10.")
 
     model = load_model(source, weights=step.reads_weights or training is not None)

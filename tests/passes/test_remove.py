@@ -329,10 +329,10 @@ def test_an_unknown_shape() -> None:
             "measures them with --data).",
         ),
         (
-            {"stage": 1, "order": "sensitivity", "scores": (0.5, float("nan"), 1, 1, 1, 1)},
-            "remove-skips: order=sensitivity: the scores (0.5, nan, 1, 1, 1, 1) are not all numbers; measure "
-            "them again.",
+            {"scores": (0.5, float("nan"), 1, 1, 1, 1)},
+            "remove-skips: scores: (0.5, nan, 1, 1, 1, 1) are not all numbers; measure them again.",
         ),
+        ({"order": "output"}, "remove-skips: order=output: all skips go where no stage is given; give a stage."),
         (
             {"order": "sideways"},
             "remove-skips: order='sideways': there is no such choice; choose 'input' or 'output' or 'sensitivity'.",

@@ -124,9 +124,15 @@ def test_sensitivity_is_measured_on_a_data_set(graphops, model: Path, images: Pa
 
 
 def test_sensitivity_without_data_says_what_is_missing(graphops, model: Path) -> None:
-    answer = graphops("remove-skips", model, "--order", "sensitivity")
+    answer = graphops("remove-skips", model, "--order", "sensitivity", "--stage", 1)
     assert (answer.code, answer.out) == (2, "")
     assert "pass --data" in answer.err
+
+
+def test_nothing_is_measured_for_an_order_without_a_stage(graphops, model: Path) -> None:
+    answer = graphops("remove-skips", model, "--order", "sensitivity", "--data", "nowhere.npz")
+    assert (answer.code, answer.out) == (2, "")
+    assert "give a stage" in answer.err
 
 
 def test_ranges_that_are_given_go_before_those_that_are_measured(graphops, model: Path, images: Path) -> None:
