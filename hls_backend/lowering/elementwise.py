@@ -19,12 +19,12 @@ def elementwise(state: State, node: Node) -> Value:
     Two branches from one wire, as in ``x * Sigmoid(x)``, are one piece.
     """
     assert node.op in ELEMENTWISE
-    tensors = [t for t in node.inputs if t.name in state.values]
-    read = list({t.name: state.values[t.name] for t in tensors}.values())
+    slots = [slot for slot, t in enumerate(node.inputs) if t.name in state.values]
+    read = list({node.inputs[slot].name: state.value(node, slot) for slot in slots}.values())
     first = read[0]
     if any(t.name in state.host for t in node.inputs):
         raise LoweringError(label(node), "it mixes floats with integers", "quantise each of its inputs")
-    private = all(value.private for value in read) and all(state.is_private(t) for t in tensors)
+    private = all(value.private for value in read)
     piece = _piece(state, first)
     for other in read[1:]:
         beside = _piece(state, other)

@@ -16,7 +16,7 @@ def add(state: State, node: Node) -> Value:
     """An Add or Sum: of a constant an elementwise function, of two branches of one wire too, else a join."""
     carried = [slot for slot, t in enumerate(node.inputs) if t.name in state.values or t.name in state.host]
     if len(carried) == 1 and node.op == "Sum" and len(node.inputs) == 1:
-        return state.value(node, 0).renamed(node.outputs[0].name, private=state.is_private(node.inputs[0]))
+        return state.value(node, 0).renamed(node.outputs[0].name)
     if node.op == "Sum" and len(node.inputs) != 2:
         raise LoweringError(label(node), f"it adds {len(node.inputs)} tensors", "add two at a time")
     if len(carried) < 2 or state.value(node, 0).wire.root is state.value(node, 1).wire.root:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -41,8 +42,9 @@ def output(state: State, name: str, classify: bool) -> Wire:
     Raises:
         LoweringError: when the output is a float that no integer stands for.
     """
-    operator = state.terminal.get(name)
-    value = pool_now(state, state.values[name])
+    operator, value = state.terminal.get(name), state.values[name]
+    alone = value.private and not state.editor.consumers(state.editor.tensor(name))
+    value = pool_now(state, replace(value, private=alone))
     affine = value.affine()
     if affine is None:
         last = value.pieces[-1].nodes[-1]

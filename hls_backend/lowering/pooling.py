@@ -19,7 +19,7 @@ from passes.graph import Node, attributes, label
 
 def max_pooling(state: State, node: Node) -> Value:
     """MaxPool and GlobalMaxPool wait for the next quantiser, unless they follow one."""
-    value = state.value(node, 0).renamed(node.outputs[0].name, private=state.is_private(node.inputs[0]))
+    value = state.value(node, 0).renamed(node.outputs[0].name)
     rows, columns, channels = value.shape
     if node.op == "GlobalMaxPool":
         found = window(node, value, (rows, columns) if len(value.layout.axes) == 4 else (columns,))

@@ -30,7 +30,7 @@ def quantise(state: State, node: Node) -> Value:
     quantiser = read_quantiser(state.editor, node)
     if node.inputs[0].name in state.host:
         return begin(state, node, quantiser)
-    value = state.value(node, 0).renamed(node.inputs[0].name, private=state.is_private(node.inputs[0]))
+    value = state.value(node, 0)
     step, offset = grid(quantiser, value.layout, value.shape)
     value = _rising(state, value, quantiser)
     wire, tensor = value.wire, node.outputs[0].name

@@ -22,7 +22,7 @@ def transpose(state: State, node: Node) -> Value:
     order = list(attributes(node).get("perm", range(rank - 1, -1, -1)))
     if order[0] != 0:
         raise LoweringError(label(node), "it moves the batch axis", "keep the batch first")
-    return value.renamed(node.outputs[0].name, value.layout.permuted(order), state.is_private(node.inputs[0]))
+    return value.renamed(node.outputs[0].name, value.layout.permuted(order))
 
 
 def reshape(state: State, node: Node) -> Value:
@@ -36,7 +36,7 @@ def reshape(state: State, node: Node) -> Value:
     if layout is None:
         sizes = "x".join(map(str, after[1:]))
         raise LoweringError(label(node), f"it cuts images up into {sizes}", "only flattening has no need of hardware")
-    return value.renamed(node.outputs[0].name, layout, state.is_private(node.inputs[0]))
+    return value.renamed(node.outputs[0].name, layout)
 
 
 _ORDERS = (("C",), ("C", "W"), ("C", "H", "W"), ("W", "C"), ("H", "W", "C"))
@@ -127,7 +127,7 @@ def subsample(state: State, node: Node) -> Value:
             strides[name] = step
     stride = (strides["H"], strides["W"])
     if stride == (1, 1):
-        return value.renamed(tensor, private=state.is_private(node.inputs[0]))
+        return value.renamed(tensor)
     name = state.builder.name(f"{node.name or tensor}_window")
     rows, columns, channels = wire.shape
     layer = ConvolutionInputGenerator(name, (rows, columns), channels, wire.type, (1, 1), stride)

@@ -72,26 +72,25 @@ class State:
     notes: list[str] = field(default_factory=list)
 
     def value(self, node: Node, slot: int) -> Value:
-        """The value that ``node`` reads at ``slot``.
+        """The value that ``node`` reads at ``slot``; private where nothing else reads the tensor either.
 
         Raises:
             LoweringError: when that is a float tensor.
         """
-        name = node.inputs[slot].name
+        tensor = node.inputs[slot]
+        name = tensor.name
         if name not in self.values:
             raise LoweringError(
                 label(node),
                 f"its input {name!r} is not quantised",
                 "put a Quant on the graph's input, or quantise the network with `graphops quantize`",
             )
-        return self.values[name]
+        value = self.values[name]
+        return replace(value, private=value.private and self.editor.is_private(tensor))
 
     def is_constant(self, tensor: gs.Variable) -> bool:
         """Whether ``tensor`` depends on no input of the graph."""
         return bool(tensor.name) and tensor.name not in self.values and tensor.name not in self.host
-
-    def is_private(self, tensor: gs.Variable) -> bool:
-        return self.editor.is_private(tensor)
 
     def opset(self) -> int:
         return self.editor.opset or onnx.defs.onnx_opset_version()

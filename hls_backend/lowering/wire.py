@@ -181,6 +181,6 @@ class Value:
             scale, bias = scale * own[0], bias * own[0] + own[1]
         return scale, bias
 
-    def renamed(self, tensor: str, layout: Layout | None = None, private: bool = True) -> Value:
+    def renamed(self, tensor: str, layout: Layout | None = None) -> Value:
         """The same value as another tensor."""
-        return replace(self, tensor=tensor, layout=layout or self.layout, private=self.private and private)
+        return replace(self, tensor=tensor, layout=layout or self.layout)

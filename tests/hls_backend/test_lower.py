@@ -123,6 +123,21 @@ def test_weights_that_two_branches_need_are_not_turned_round() -> None:
     assert kinds(dataflow)["DuplicateStreams"] == 1
 
 
+@pytest.mark.parametrize("reader", ["AveragePool", "output"])
+def test_weights_stay_where_thresholds_were_taken_from_the_pooled_accumulator(reader: str) -> None:
+    net = Net((3, 8, 8))
+    y = net.node("Neg", net.conv(net.quant("x", 0.3, 4), 3, 4, bits=3))
+    y = net.node("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2])
+    quantised = net.quant(y, 0.5, 4, signed=True)
+    if reader == "output":
+        model = net.model(y)
+        model.graph.output.append(helper.make_tensor_value_info(quantised, onnx.TensorProto.FLOAT, None))
+    else:
+        averaged = net.quant(net.node(reader, y, kernel_shape=[1, 1]), 0.5, 4, signed=True)
+        model = net.model(net.node("Add", quantised, averaged))
+    assert kinds(same_as_qonnx(model, net.images(3)).dataflow)["ChannelwiseOp"] == 2
+
+
 def test_two_quantisers_of_one_accumulator() -> None:
     net = Net((2, 4, 4))
     y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
