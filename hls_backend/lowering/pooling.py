@@ -21,10 +21,7 @@ def max_pooling(state: State, node: Node) -> Value:
     """MaxPool and GlobalMaxPool wait for the next quantiser, unless they follow one."""
     value = state.value(node, 0).renamed(node.outputs[0].name)
     rows, columns, channels = value.shape
-    if node.op == "GlobalMaxPool":
-        found = window(node, value, (rows, columns) if len(value.layout.axes) == 4 else (columns,))
-    else:
-        found = window(node, value)
+    found = _whole(node, value) if node.op == "GlobalMaxPool" else window(node, value)
     if found.dilations != (1, 1):
         raise LoweringError(label(node), "its window is dilated", "use a MaxPool without dilations")
     name = node.name or node.outputs[0].name
@@ -37,6 +34,11 @@ def max_pooling(state: State, node: Node) -> Value:
             raise LoweringError(label(node), "ceil_mode gives it a partial window", "pad the image instead")
     waiting = replace(value, shape=shape, steps=(*value.steps, step))
     return waiting if value.steps or state.builder.is_sum(value.wire) else pool_now(state, waiting)
+
+
+def _whole(node: Node, value: Value) -> Window:
+    """The window of a global pooling."""
+    return window(node, value, value.shape[:2] if len(value.layout.axes) == 4 else value.shape[1:2])
 
 
 def pooled(step: MaxPooling, rows: int, columns: int) -> tuple[int, int]:
@@ -94,7 +96,9 @@ def average_pooling(state: State, node: Node) -> Value:
     layout, own = value.layout, Window((rows, columns))
     if node.op == "ReduceMean":
         layout = _reduced(state, node, layout)
-    elif node.op == "AveragePool":
+    elif node.op == "GlobalAveragePool":
+        own = _whole(node, value)
+    else:
         own, found = window(node, value), attributes(node)
         if own.dilations != (1, 1) or found.get("ceil_mode", 0):
             raise LoweringError(label(node), "its window is dilated or partial", "use a plain AveragePool")

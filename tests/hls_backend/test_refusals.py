@@ -207,3 +207,17 @@ def test_a_weight_of_no_type() -> None:
     model = net.model(net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)))
     next(i for i in model.graph.initializer if len(i.dims) == 4).data_type = 1000
     assert "is of a type that ONNX does not have, 1000" in refused(model)
+
+
+@pytest.mark.parametrize("pooling", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_pooling_images_whose_channels_come_last(pooling: str) -> None:
+    net = Net((2, 4, 4))
+    y = net.quant(net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)), 0.5, 4)
+    text = refused(net.model(net.node(pooling, net.node("Transpose", y, perm=[0, 2, 3, 1]))))
+    assert "it slides over a tensor of axes N, H, W, C; keep images as N, C, H, W" in text
+
+
+def test_pooling_vectors() -> None:
+    net = Net((8,))
+    text = refused(net.model(net.node("GlobalAveragePool", net.quant("x", 0.5, 4))))
+    assert "it slides over a tensor of axes N, C; keep images" in text
