@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hls_backend.reference import batchnorm
+from hls_backend.reference import batchnorm, is_identity
 from passes.graph import Node, attributes
 
 BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu"})
@@ -19,8 +19,7 @@ ELEMENTWISE = BINARY | frozenset(
 )
 
 _RISING = frozenset(
-    "Atan Asinh Cast Ceil Clip Dropout Erf Exp Floor Identity Relu Round Selu Sigmoid Sign Softplus Softsign "
-    "Tanh Min Max".split()
+    "Atan Asinh Ceil Clip Erf Exp Floor Relu Round Selu Sigmoid Sign Softplus Softsign Tanh Min Max".split()
 )
 
 
@@ -29,10 +28,10 @@ def direction(node: Node, constants: Mapping[str, np.ndarray], slot: int) -> np.
 
     Returns:
         An integer array that broadcasts with the tensor's channels as the constants do; None where it is not known
-        without trying (Abs, Swish, 1 / x, ...).
+        without trying (Abs, Swish, 1 / x, a Cast to integers, which may wrap, ...).
     """
     found = attributes(node)
-    if node.op in _RISING:
+    if node.op in _RISING or is_identity(node):
         return np.ones((), int)
     if node.op == "Neg":
         return -np.ones((), int)
@@ -55,7 +54,7 @@ def direction(node: Node, constants: Mapping[str, np.ndarray], slot: int) -> np.
 def affine(node: Node, constants: Mapping[str, np.ndarray], slot: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Factor and summand, in float64, where ``node`` is ``factor * x + summand`` of input ``slot``; else None."""
     one, none = np.ones(()), np.zeros(())
-    if node.op in ("Identity", "Dropout", "Cast"):
+    if is_identity(node):
         return one, none
     if node.op == "Neg":
         return -one, none

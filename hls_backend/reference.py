@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from passes.graph import Node, attributes
 
-_AS_IDENTITY = frozenset({"Cast", "Dropout", "Identity"})
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
+
+
+def is_identity(node: Node) -> bool:
+    """Whether ``node`` changes no number; the rounding of a Cast to another float is none of the network's doing."""
+    return node.op in ("Dropout", "Identity") or (node.op == "Cast" and attributes(node).get("to") in _FLOATS)
 
 
 def evaluator(
@@ -36,9 +41,9 @@ def evaluator(
     """
     values = {n: v.astype(number) if v.dtype.kind == "f" else v for n, v in constants.items()}
     protos: list[onnx.NodeProto] = []
-    for node in nodes:
-        protos.extend(_evaluable(node, values, rank))
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(number))
+    for node in nodes:
+        protos.extend(_evaluable(node, values, rank, kind))
     ends = [helper.make_tensor_value_info(name, kind, None) for name in (source, result)]
     stored = [numpy_helper.from_array(value, name) for name, value in values.items()]
     graph = helper.make_graph(protos, "piece", ends[:1], ends[1:], stored)
@@ -46,21 +51,19 @@ def evaluator(
 
     def run(tensor: np.ndarray) -> np.ndarray:
         (made,) = running.run(None, {source: tensor.astype(number, copy=False)})
-        return np.asarray(made)
+        return np.asarray(made, number)
 
     return run
 
 
-def _evaluable(node: Node, values: dict[str, np.ndarray], rank: int) -> list[onnx.NodeProto]:
-    """``node`` as it can be evaluated: a Cast to another float must not blunt the precision, and the reference's
-    BatchNormalization before opset 14 normalises by the batch."""
-    proto = onnx.NodeProto()
-    proto.CopyFrom(node.source)
-    if node.op in _AS_IDENTITY:
-        proto.op_type = "Identity"
-        del proto.input[1:], proto.output[1:], proto.attribute[:]
+def _evaluable(node: Node, values: dict[str, np.ndarray], rank: int, kind: int) -> list[onnx.NodeProto]:
+    """``node`` as it can be evaluated: a Cast to another float must not blunt the precision, which is ``kind``, and the
+    reference's BatchNormalization before opset 14 normalises by the batch."""
+    if is_identity(node):
+        ends = [node.source.input[0]], [node.source.output[0]]
+        return [helper.make_node("Cast", *ends, to=kind) if node.op == "Cast" else helper.make_node("Identity", *ends)]
     if node.op != "BatchNormalization":
-        return [proto]
+        return [node.source]
     factor, summand = batchnorm(node, values)
     shape = [-1 if axis == 1 else 1 for axis in range(rank)]
     out = node.outputs[0].name

@@ -223,6 +223,20 @@ def test_a_function_of_unknown_direction_is_tried_on_every_integer() -> None:
     assert kinds(dataflow) == {"MVAU": 1, "Thresholding": 1}
 
 
+def test_a_cast_to_integers_truncates() -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
+    y = net.node("Cast", net.node("Cast", y, to=onnx.TensorProto.INT32), to=onnx.TensorProto.FLOAT)
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.3, 4, signed=True)), net.images(3)).dataflow
+    assert kinds(dataflow) == {"MVAU": 1, "Thresholding": 1}
+
+
+def test_a_cast_to_integers_on_the_host_truncates() -> None:
+    net = Net((2, 4, 4))
+    x = net.node("Cast", net.node("Cast", "x", to=onnx.TensorProto.INT32), to=onnx.TensorProto.FLOAT)
+    same_as_qonnx(net.model(net.conv(net.quant(x, 0.5, 4, signed=True), 2, 3, (1, 1))), net.images(3, 3.0))
+
+
 def test_bipolar_activations_are_read_as_zero_and_one() -> None:
     net = Net((3, 6, 6))
     y = net.bipolar(net.batchnorm(net.conv(net.quant("x", 0.1, 8, signed=True), 3, 4, bits=1), 4), 1.0)
