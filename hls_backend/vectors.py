@@ -42,4 +42,4 @@ def _expect(dataflow: Dataflow, inputs: np.ndarray, origin: str) -> Vectors:
         )
     (last,) = dataflow.outputs
     outputs = run(dataflow, inputs)[last.name].reshape(-1, *last.shape)
-    return Vectors(inputs.astype(np.int32), outputs.astype(np.int32), origin)
+    return Vectors(inputs.astype(np.int64), outputs.astype(np.int64), origin)

@@ -12,6 +12,7 @@ import pytest
 
 from hls_backend import Folding, build, lower, vectors
 from hls_backend.design import Design, Measured
+from hls_backend.execute import run
 from hls_backend.layers import MVAU
 from hls_backend.pace import pace
 from hls_backend.parts import part
@@ -59,6 +60,17 @@ def test_what_was_created_is_loaded(design: Design, model: onnx.ModelProto, tmp_
     assert (folder / "notes" / "note").read_text() == "network"
     assert json.loads((folder / build.REPORT).read_text())["cycles"] == report(design).cycles
     assert [p.name for p in tmp_path.iterdir()] == ["build"]
+
+
+@pytest.mark.parametrize(("inputs", "weights"), [(32, 2), (16, 16)])
+def test_test_data_keep_integers_of_more_than_32_bits(inputs: int, weights: int) -> None:
+    net = Net((256,))
+    dataflow = lower(net.model(net.dense(net.quant("x", 1e-4, inputs), 256, 4, weights)), classify=False).dataflow
+    made = vectors.random(dataflow, 3)
+    (result,) = run(dataflow, made.inputs).values()
+    np.testing.assert_array_equal(made.outputs, result)
+    assert made.inputs.min() >= 0
+    assert abs(made.outputs).max() > 2**31
 
 
 def test_an_existing_build_stays_without_force(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
