@@ -35,6 +35,21 @@ def extract(editor: Editor, quantiser: Node) -> onnx.ModelProto:
     return model
 
 
+def sent(dataflow: Dataflow) -> tuple[int, int]:
+    """The least and the greatest integer that the host sends: those that the hardware is sized for.
+
+    Args:
+        dataflow: with one input; what its type holds where images come as integers.
+    """
+    (stream,) = dataflow.inputs
+    if dataflow.host is None:
+        return int(stream.type.min()), int(stream.type.max())
+    editor = Editor(dataflow.host)
+    bounds = read_quantiser(editor, editor.nodes[-1]).bounds
+    assert bounds is not None, "nothing else begins a dataflow"
+    return bounds
+
+
 def prepare(dataflow: Dataflow, images: np.ndarray) -> np.ndarray:
     """The integers that the host sends for ``images``.
 

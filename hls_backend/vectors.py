@@ -7,7 +7,7 @@ import numpy as np
 from hls_backend.dataflow import Dataflow
 from hls_backend.design import Vectors
 from hls_backend.execute import run
-from hls_backend.host import prepare
+from hls_backend.host import prepare, sent
 from passes.errors import UserError
 
 SEED = 0
@@ -28,9 +28,8 @@ def from_images(dataflow: Dataflow, images: np.ndarray, origin: str) -> Vectors:
 
 
 def random(dataflow: Dataflow, count: int, seed: int = SEED) -> Vectors:
-    """What the network makes of ``count`` images of random integers in its input's range."""
-    (first,) = dataflow.inputs
-    low, high = int(first.type.min()), int(first.type.max())
+    """What the network makes of ``count`` images of random integers, of those that the host sends."""
+    (first,), (low, high) = dataflow.inputs, sent(dataflow)
     inputs = np.random.default_rng(seed).integers(low, high, (count, *first.shape), np.int64, endpoint=True)
     return _expect(dataflow, inputs, f"{count} random images of integers from {low} to {high}, seed {seed}")
 

@@ -73,6 +73,19 @@ def test_test_data_keep_integers_of_more_than_32_bits(inputs: int, weights: int)
     assert abs(made.outputs).max() > 2**31
 
 
+@pytest.mark.parametrize(
+    ("zero", "signed", "narrow", "low", "high"), [(114, False, False, -114, 141), (0, True, True, -127, 127)]
+)
+def test_random_test_data_are_integers_that_the_host_sends(
+    zero: int, signed: bool, narrow: bool, low: int, high: int
+) -> None:
+    """Accumulators are no wider than those need, whatever else the input's type holds."""
+    net = Net((1, 16, 16))
+    x = net.quant("x", 0.02, 8, signed, narrow, zero)
+    drawn = vectors.random(lower(net.model(net.conv(x, 1, 2, (1, 1), bits=4))).dataflow, 20).inputs
+    assert (drawn.min(), drawn.max()) == (low, high)
+
+
 def test_an_existing_build_stays_without_force(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
     folder = tmp_path / "build"
     build.create(folder, design, model, {"notes": emit_note})
