@@ -99,6 +99,8 @@ def lower(model: onnx.ModelProto, name: str = "network", classify: bool = True) 
         raise ModelError(f"No quantiser lies between the model's input and its output {missing!r}; quantise it first.")
     wires = [output.output(state, n, classify) for n in outputs]
     assert state.host_quantiser is not None, "every value comes from a quantiser on the host"
+    if not any(wire.maker for wire in wires):
+        raise ModelError("The model does no more than quantise its input, which is the host's part; give it a layer.")
     layouts = {tensor: value.layout for tensor, value in state.values.items()}
     first = state.host_quantiser.node
     dataflow = state.builder.build(name, wires, extract(editor, first), layouts[first.outputs[0].name].axes)

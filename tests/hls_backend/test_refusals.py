@@ -221,3 +221,9 @@ def test_pooling_vectors() -> None:
     net = Net((8,))
     text = refused(net.model(net.node("GlobalAveragePool", net.quant("x", 0.5, 4))))
     assert "it slides over a tensor of axes N, C; keep images" in text
+
+
+def test_a_model_without_a_layer() -> None:
+    net = Net((3, 4, 4))
+    text = refused(net.model(net.node("Flatten", net.quant("x", 0.5, 4))))
+    assert text == "The model does no more than quantise its input, which is the host's part; give it a layer."
