@@ -24,6 +24,8 @@ def matrix(state: State, node: Node) -> Value:
     if len(value.layout.axes) != 2 or found.get("transA", 0):
         raise LoweringError(label(node), "its input is no vector an image", "flatten images before it")
     grid = read_weights(state, node, 1)
+    if grid.integers.ndim != 2:
+        raise LoweringError(label(node), f"its weights are {list(grid.integers.shape)}", "give it one matrix")
     if not (node.op == "Gemm" and found.get("transB", 0)):
         grid = Grid(grid.integers.T, grid.step.T)
     alpha, beta = (float(found.get(key, 1.0)) if node.op == "Gemm" else 1.0 for key in ("alpha", "beta"))

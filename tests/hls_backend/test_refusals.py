@@ -227,3 +227,10 @@ def test_a_model_without_a_layer() -> None:
     net = Net((3, 4, 4))
     text = refused(net.model(net.node("Flatten", net.quant("x", 0.5, 4))))
     assert text == "The model does no more than quantise its input, which is the host's part; give it a layer."
+
+
+@pytest.mark.parametrize("shape", [(8,), (1, 8, 5)])
+def test_products_with_what_is_no_matrix(shape: tuple[int, ...]) -> None:
+    net = Net((8,))
+    text = refused(net.model(net.node("MatMul", net.quant("x", 0.5, 4), net.weights(shape, 4, per_channel=False))))
+    assert f"its weights are {list(shape)}; give it one matrix" in text
