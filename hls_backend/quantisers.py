@@ -16,6 +16,9 @@ from hls_backend.errors import LoweringError
 from passes.errors import ModelError
 from passes.graph import Editor, Node, attributes, label
 
+_MOST_BITS = 32
+"""Levels of more bits are beyond int64 once they are summed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Quantiser(ABC):
@@ -131,7 +134,7 @@ def read_quantiser(editor: Editor, node: Node) -> Quantiser:
     if node.op == "MultiThreshold":
         return _steps(editor, node)
     scale = _parameter(editor, node, 1, "scale")
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
+    if not (scale > 0).all():
         raise LoweringError(label(node), "its scale is not positive", "train or calibrate it again")
     if node.op == "BipolarQuant":
         return Sign(node, 2 * _double(scale), -_double(scale), scale, None)
@@ -171,7 +174,10 @@ def _steps(editor: Editor, node: Node) -> Quantiser:
     step, offset = np.array(found.get("out_scale", 1.0)), np.array(found.get("out_bias", 0.0))
     if thresholds.ndim != 2 or (np.diff(thresholds, axis=1) < 0).any() or step <= 0:
         raise LoweringError(label(node), "its thresholds do not rise", "sort each channel's")
-    return Steps(node, _double(step), _double(offset), thresholds, layout.index("C"))
+    if "C" not in layout:
+        raise LoweringError(label(node), f"its data layout {layout!r} has no channels", "name one such as NCHW")
+    axis = layout.index("C") if len(thresholds) > 1 else 0  # of a row for all channels, any
+    return Steps(node, _double(step), _double(offset), thresholds, axis)
 
 
 def _limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
@@ -182,28 +188,37 @@ def _limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
 
 def _origin(zero: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Levels count from an integral zero point; else from 0, and the grid has an offset."""
-    if (zero == np.round(zero)).all():
+    if (zero == np.round(zero)).all() and np.abs(zero).max() < 2**_MOST_BITS:
         return zero.astype(np.int64), np.zeros(())
     return np.zeros((), np.int64), -_double(zero) * _double(scale)
 
 
 def _rounding(node: Node, default: str) -> str:
     mode = attributes(node).get("rounding_mode", default)
-    return mode.decode(errors="replace") if isinstance(mode, bytes) else str(mode)
+    name = mode.decode(errors="replace") if isinstance(mode, bytes) else str(mode)
+    try:
+        resolve_rounding_mode(name)
+    except ValueError as error:
+        raise LoweringError(label(node), f"nobody knows its rounding mode {name!r}", "use ROUND") from error
+    return name
 
 
 def _parameter(editor: Editor, node: Node, slot: int, what: str) -> np.ndarray:
     try:
-        return editor.value(node.inputs[slot])
+        value = editor.value(node.inputs[slot])
     except ModelError as error:
         remedy = "freeze the quantisers before export"
         raise LoweringError(label(node), f"its {what} is not constant", remedy) from error
+    if np.isnan(value).any() or (what != "threshold" and np.isinf(value).any()):  # which nothing need ever reach
+        raise LoweringError(label(node), f"its {what} is no finite number", "train or calibrate it again")
+    return value
 
 
 def _bits(editor: Editor, node: Node, slot: int) -> int:
     found = np.unique(_parameter(editor, node, slot, "bit width"))
-    if found.size != 1 or found[0] != round(float(found[0])) or found[0] < 1:
-        raise LoweringError(label(node), f"its bit width is {found.tolist()}", "give it one whole number of bits")
+    if found.size != 1 or not float(found[0]).is_integer() or not 1 <= found[0] <= _MOST_BITS:
+        remedy = f"give it one whole number of bits, {_MOST_BITS} at most"
+        raise LoweringError(label(node), f"its bit width is {found.tolist()}", remedy)
     return int(found[0])
 
 

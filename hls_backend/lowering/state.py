@@ -128,8 +128,12 @@ def grid(quantiser: Quantiser, layout: Layout, image: Shape) -> tuple[np.ndarray
     Raises:
         LoweringError: when they differ within a channel.
     """
-    found, node = [], quantiser.node
-    rows = len(quantiser.thresholds) if isinstance(quantiser, Steps) else 1
+    found, node, rows = [], quantiser.node, 1
+    if isinstance(quantiser, Steps):
+        rows = len(quantiser.thresholds)
+        if rows > 1 and quantiser.axis != layout.channel_axis:
+            axes = ", ".join(layout.axes)
+            raise LoweringError(label(node), f"its data layout is not that of its input, {axes}", "make them agree")
     for part in (quantiser.step, quantiser.offset):
         each = layout.per_channel(part, image[2])
         many = max(part.size, rows) > 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -234,3 +235,34 @@ def test_products_with_what_is_no_matrix(shape: tuple[int, ...]) -> None:
     net = Net((8,))
     text = refused(net.model(net.node("MatMul", net.quant("x", 0.5, 4), net.weights(shape, 4, per_channel=False))))
     assert f"its weights are {list(shape)}; give it one matrix" in text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"mode": "FOO"}, "nobody knows its rounding mode 'FOO'; use ROUND"),
+        ({"bits": np.nan}, "its bit width is no finite number"),
+        ({"bits": 64}, "its bit width is [64.0]; give it one whole number of bits, 32 at most"),
+        ({"scale": np.inf}, "its scale is no finite number"),
+        ({"zero": np.nan}, "its zero point is no finite number"),
+    ],
+)
+def test_parameters_that_make_no_quantiser(parameters: dict[str, Any], said: str) -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1))
+    assert said in refused(net.model(net.quant(y, **{"scale": 0.5, "bits": 4, **parameters})))
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ("XYZ", "its data layout 'XYZ' has no channels; name one such as NCHW"),
+        ("NHWC", "its data layout is not that of its input, N, C, H, W; make them agree"),
+    ],
+)
+def test_thresholds_whose_channels_are_not_found(layout: str, said: str) -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1))
+    domain, thresholds = "qonnx.custom_op.general", net.value([[1, 2, 3], [2, 3, 4]])
+    made = net.node("MultiThreshold", y, thresholds, domain=domain, out_dtype="UINT2", data_layout=layout)
+    assert said in refused(net.model(made))
