@@ -80,10 +80,23 @@ def _read(state: State, tensor: gs.Variable) -> Grid | None:
         if inner is None:
             return None
         return Grid(*(_apply(state, node, part) for part in (inner.integers, inner.step)))
-    value = editor.value(tensor)
+    value = _finite(state, tensor)
     if value.dtype.kind == "f" and np.abs(value).max(initial=0) <= 2**15 and (value == np.round(value)).all():
         return Grid(value.astype(np.int64), np.ones(value.shape))  # integers already, as qonnx's own tools leave them
     return None
+
+
+def _finite(state: State, tensor: gs.Variable) -> np.ndarray:
+    """The value of a constant of floats.
+
+    Raises:
+        LoweringError: when a training that diverged left it; a single infinity is a bound, as of Clip.
+    """
+    value = state.editor.value(tensor)
+    if np.isnan(value).any() or (value.size > 1 and np.isinf(value).any()):
+        remedy = "train the network again, at a lower learning rate"
+        raise LoweringError(f"The constant {tensor.name!r}", "it holds numbers that are not finite", remedy)
+    return value
 
 
 def _quantised(state: State, node: Node) -> Grid:
@@ -91,7 +104,7 @@ def _quantised(state: State, node: Node) -> Grid:
     source = state.editor.producer(node.inputs[0])
     if source is not None and source.op in QUANTISERS:
         raise LoweringError(label(node), "it quantises what is quantised", "keep one of the two quantisers")
-    levels = quantiser.levels(state.editor.value(node.inputs[0]))
+    levels = quantiser.levels(_finite(state, node.inputs[0]))
     step = np.broadcast_to(quantiser.step, levels.shape)
     if isinstance(quantiser, Sign) and not (quantiser.offset * 2 + quantiser.step).any():
         return Grid(2 * levels - 1, step / 2)

@@ -266,3 +266,17 @@ def test_thresholds_whose_channels_are_not_found(layout: str, said: str) -> None
     domain, thresholds = "qonnx.custom_op.general", net.value([[1, 2, 3], [2, 3, 4]])
     made = net.node("MultiThreshold", y, thresholds, domain=domain, out_dtype="UINT2", data_layout=layout)
     assert said in refused(net.model(made))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("part", ["weights", "bias", "batch norm"])
+def test_what_a_diverged_training_leaves(part: str, number: float) -> None:
+    net = Net((2, 4, 4))
+    x, broken = net.quant("x", 0.5, 4), net.value(np.full((2, 2, 1, 1) if part == "weights" else 2, number))
+    weights = net.quant(broken, 0.1, 4, signed=True) if part == "weights" else net.weights((2, 2, 1, 1), 4)
+    y = net.node("Conv", x, weights, *([broken] if part == "bias" else []))
+    if part == "batch norm":
+        ones = net.value([1, 1])
+        y = net.node("BatchNormalization", y, broken, ones, ones, ones)
+    text = refused(net.model(net.quant(y, 0.5, 4)))
+    assert text.startswith(f"The constant {broken!r} cannot become hardware: it holds numbers that are not finite")
