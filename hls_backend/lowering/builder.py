@@ -18,6 +18,9 @@ from hls_backend.lowering.wire import Numbers, Wire
 MOST = 2**28
 """Integers an image on one stream: sixteen times those of 64 channels at 512 x 512 pixels."""
 
+_DERIVED = re.compile(r"_(fifo|dwc\d*|reshape|widened)(_in|_out)?$")
+"""How the names end that FIFOs, width converters and what FINN wants besides get from their stream's."""
+
 
 class Builder:
     """Collects layers and the wires between them."""
@@ -31,6 +34,7 @@ class Builder:
     def name(self, base: str) -> str:
         """A fresh name made of ``base`` that is an identifier in C++ and Verilog too."""
         clean = identifier(base) or "layer"
+        clean += "_node" * bool(_DERIVED.search(clean))
         name, number = clean, 1
         while name in self._names:
             number += 1

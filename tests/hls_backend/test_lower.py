@@ -9,6 +9,7 @@ from onnx import helper
 
 from hls_backend import execute, lower
 from hls_backend.datatypes import named
+from hls_backend.fifo import insert_fifos
 from hls_backend.layers import (
     MVAU,
     VVAU,
@@ -385,6 +386,16 @@ def test_layers_have_names_that_any_language_takes() -> None:
     names = [n.name for n in dataflow.layers] + [s.name for s in dataflow.streams]
     assert all(name.isidentifier() and name.isascii() for name in names)
     assert len(set(names)) == len(names)
+
+
+def test_no_layer_is_called_as_the_fifo_of_a_stream_will_be() -> None:
+    net = Net((2, 4, 4))
+    x = net.quant("x", 0.5, 4)
+    model = net.model(net.node("Add", net.quant(net.conv(x, 2, 2, (1, 1)), 0.5, 4, signed=True), x))
+    model.graph.node[-1].name = f"{x}_1_fifo"
+    dataflow = lower(model).dataflow
+    with_fifos = insert_fifos(dataflow, {stream.name: 8 for stream in dataflow.streams})
+    assert {f"{x}_1_fifo", f"{x}_1_fifo_node"} < {layer.name for layer in with_fifos.layers}
 
 
 @pytest.mark.parametrize("opset", [9, 13])
