@@ -8,6 +8,9 @@ from hls_backend.cpp import Memory, number, pack
 from hls_backend.dataflow import Folding
 from hls_backend.datatypes import BIPOLAR, IntegerType
 
+EXACT = 2**53
+"""Sums below this are exact in float64."""
+
 
 def divisors(n: int) -> list[int]:
     """The divisors of ``n`` in rising order."""
@@ -37,7 +40,7 @@ def storage(type: IntegerType) -> np.dtype:
 
 def exact_float(bound: int) -> np.dtype:
     """The float whose sums are exact while every partial sum stays within ``bound``: floats have fast products."""
-    if bound >= 2**53:
+    if bound >= EXACT:
         raise ValueError(f"sums up to {bound} are beyond exact arithmetic")
     return np.dtype(np.float32 if bound < 2**24 else np.float64)
 

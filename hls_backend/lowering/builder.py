@@ -13,6 +13,7 @@ from hls_backend.dataflow import Dataflow, End, Layer, Shape, Stream
 from hls_backend.datatypes import BIPOLAR, IntegerType, least
 from hls_backend.errors import LoweringError
 from hls_backend.layers import MVAU, VVAU, AddStreams, ChannelwiseOp, DuplicateStreams, GlobalAccPool
+from hls_backend.layers.common import EXACT
 from hls_backend.lowering.wire import Numbers, Wire
 
 MOST = 2**28
@@ -162,9 +163,17 @@ def weight_type(weights: np.ndarray) -> IntegerType:
 
 
 def partial_sums(weights: np.ndarray, x: Wire) -> tuple[int, int]:
-    """Bounds of every partial sum of ``weights`` [outputs, ...] times ``x``, added in any order."""
+    """Bounds of every partial sum of ``weights`` [outputs, ...] times ``x``, added in any order.
+
+    Raises:
+        LoweringError: when they are beyond the arithmetic of the layers' execution.
+    """
     low, high = x.numbers.span
     rows = weights.reshape(len(weights), -1).astype(np.int64)
+    most = max(abs(int(x.type.min())), abs(int(x.type.max()))) * int(np.abs(rows).sum(axis=1).max())
+    if most >= EXACT:
+        reason = f"products of it with weights sum up to {float(most):.2g}, and {float(EXACT):.2g} is the most"
+        raise LoweringError(f"The stream {x.name!r}", reason, "use fewer bits")
     products = np.stack([rows * min(low, 0), rows * max(high, 0)])
     least_sum = int(products.min(axis=0).clip(max=0).sum(axis=1).min())
     return least_sum, int(products.max(axis=0).clip(min=0).sum(axis=1).max())

@@ -280,3 +280,9 @@ def test_what_a_diverged_training_leaves(part: str, number: float) -> None:
         y = net.node("BatchNormalization", y, broken, ones, ones, ones)
     text = refused(net.model(net.quant(y, 0.5, 4)))
     assert text.startswith(f"The constant {broken!r} cannot become hardware: it holds numbers that are not finite")
+
+
+def test_sums_beyond_exact_arithmetic() -> None:
+    net = Net((64,))
+    text = refused(net.model(net.dense(net.quant("x", 1e-4, 32), 64, 4, bits=24)))
+    assert re.search(r"The stream 'quant0' .* sum up to 1.\de\+18, and 9e\+15 is the most; use fewer bits", text)
