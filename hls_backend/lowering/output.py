@@ -52,27 +52,31 @@ def output(state: State, name: str, classify: bool) -> Wire:
             label(last), "it makes a float after the last quantiser", "put a Quant after it, or drop it"
         )
     wire = value.wire.read_as(*affine) if value.steps else value.wire
-    if not classify or value.shape[:2] != (1, 1) or value.channels < 2 or len(value.layout.axes) != 2:
-        return _without_label(operator, name, wire)
-    comparable = _comparable(state, wire, value)
-    if comparable is None:
+    reason = _no_classes(value) if classify else "its input is wanted as it is"
+    comparable = None if reason else _comparable(state, wire, value)
+    if not reason and comparable is None:
+        reason = "its input's scales differ between classes"
         state.notes.append(
             f"The scales of {name!r} differ between classes, so the host compares scaled integers and there is no "
             "LabelSelect; a classifier with one weight scale would have one."
         )
-        return _without_label(operator, name, wire)
+    if comparable is None:
+        if operator in ("ArgMax", "TopK"):
+            raise LoweringError(f"{operator} that makes {name!r}", reason, "take it off")
+        return wire
     layer = LabelSelect(state.builder.name("label"), value.channels, comparable.type)
     state.logits[layer.name] = value.tensor
     numbers = Numbers(np.zeros(1, np.int64), np.full(1, value.channels - 1), np.ones(1), np.zeros(1))
     return state.builder.add(layer, [comparable], numbers, f"{name}_class")
 
 
-def _without_label(operator: str | None, name: str, wire: Wire) -> Wire:
-    if operator in ("ArgMax", "TopK"):
-        raise LoweringError(
-            f"{operator} that makes {name!r}", "its input's scales differ between classes", "take it off"
-        )
-    return wire
+def _no_classes(value: Value) -> str:
+    """Why ``value`` does not hold one number a class; empty where it does."""
+    if value.shape[:2] != (1, 1):
+        return "its input is a flattened image, and a class is one channel of one pixel"
+    if len(value.layout.axes) != 2:
+        return "its input is no vector"
+    return "its input is of one class" if value.channels < 2 else ""
 
 
 def _comparable(state: State, wire: Wire, value: Value) -> Wire | None:

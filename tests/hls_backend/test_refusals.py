@@ -286,3 +286,22 @@ def test_sums_beyond_exact_arithmetic() -> None:
     net = Net((64,))
     text = refused(net.model(net.dense(net.quant("x", 1e-4, 32), 64, 4, bits=24)))
     assert re.search(r"The stream 'quant0' .* sum up to 1.\de\+18, and 9e\+15 is the most; use fewer bits", text)
+
+
+def test_the_class_of_one() -> None:
+    net = Net((8,))
+    text = refused(net.model(net.node("ArgMax", net.dense(net.quant("x", 0.5, 4), 8, 1), axis=1)))
+    assert text == "ArgMax that makes 'argmax3' cannot become hardware: its input is of one class; take it off."
+
+
+def test_the_largest_of_an_image() -> None:
+    net = Net((2, 4, 4))
+    y = net.node("Flatten", net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)))
+    text = refused(net.model(net.node("ArgMax", y, axis=1)))
+    assert "its input is a flattened image, and a class is one channel of one pixel; take it off" in text
+
+
+def test_the_class_of_scales_that_differ() -> None:
+    net = Net((8,))
+    text = refused(net.model(net.node("ArgMax", net.dense(net.quant("x", 0.5, 4), 8, 3, per_channel=True), axis=1)))
+    assert "its input's scales differ between classes; take it off" in text
