@@ -43,12 +43,11 @@ def elementwise(state: State, node: Node) -> Value:
 
 def _piece(state: State, value: Value) -> Piece:
     """The piece at the end of ``value``, or an empty one."""
-    if value.steps and isinstance(value.steps[-1], Piece) and value.steps[-1].layout == value.layout:
-        return value.steps[-1]
-    return Piece((), value.tensor, value.tensor, value.layout, {}, state.opset())
+    last = value.steps[-1] if _before(value) != value.steps else None
+    return last if isinstance(last, Piece) else Piece((), value.tensor, value.tensor, value.layout, {}, state.opset())
 
 
 def _before(value: Value) -> tuple[Step, ...]:
-    """The steps before that piece."""
-    ends = bool(value.steps) and isinstance(value.steps[-1], Piece) and value.steps[-1].layout == value.layout
-    return value.steps[:-1] if ends else value.steps
+    """The steps before the piece that ends in this very tensor, not in one that was transposed or renamed since."""
+    last = value.steps[-1] if value.steps else None
+    return value.steps[:-1] if isinstance(last, Piece) and last.result == value.tensor else value.steps

@@ -287,6 +287,13 @@ def test_brevitas_domain() -> None:
     same_as_qonnx(model, net.images(3))
 
 
+def test_functions_on_both_sides_of_a_transpose_that_is_taken_back() -> None:
+    net = Net((2, 4, 4))
+    y = net.node("Relu", net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4))
+    y = net.node("Transpose", net.node("Transpose", y, perm=[0, 2, 3, 1]), perm=[0, 3, 1, 2])
+    same_as_qonnx(net.model(net.quant(net.batchnorm(y, 3), 0.2, 4, signed=True)), net.images(3))
+
+
 def test_channels_last_graphs() -> None:
     net = Net((5, 6, 3))
     y = net.conv(net.node("Transpose", net.quant("x", 0.5, 4), perm=[0, 3, 1, 2]), 3, 4, bits=2)
