@@ -14,6 +14,7 @@ from passes.base import Pass
 
 if TYPE_CHECKING:
     from graphops.data import DataSet
+    from graphops.data.normalisation import Normalisation
 
 _OPTIONS = ("scores", "ranges")
 
@@ -30,9 +31,13 @@ def is_wanted(rewriter: Pass, data: str | None = None) -> bool:
 
 
 def measured(
-    rewriter: Pass, model: onnx.ModelProto, dataset: DataSet, progress: Callable[..., Any] | None = None
+    rewriter: Pass,
+    model: onnx.ModelProto,
+    dataset: DataSet,
+    normalisation: Normalisation | str | None = None,
+    progress: Callable[..., Any] | None = None,
 ) -> Pass:
     """``rewriter`` with its option measured on the training images of ``dataset``."""
     if isinstance(rewriter, Quantize):
-        return calibrate.calibrated(rewriter, model, dataset, progress=progress)
-    return sensitivity.measured(rewriter, model, dataset, progress)
+        return calibrate.calibrated(rewriter, model, dataset, normalisation, progress)
+    return sensitivity.measured(rewriter, model, dataset, normalisation, progress)

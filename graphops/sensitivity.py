@@ -16,6 +16,7 @@ from passes.skips import find_skips, read_records
 
 if TYPE_CHECKING:
     from graphops.data import DataSet, Split
+    from graphops.data.normalisation import Normalisation
 
 IMAGES = 2000
 """Training images that a score is measured on: test images must not choose what is tested."""
@@ -31,13 +32,23 @@ def is_wanted(rewriter: Pass) -> bool:
 
 
 def measured(
-    rewriter: Pass, model: onnx.ModelProto, dataset: DataSet, progress: Callable[..., Any] | None = None
+    rewriter: Pass,
+    model: onnx.ModelProto,
+    dataset: DataSet,
+    normalisation: Normalisation | str | None = None,
+    progress: Callable[..., Any] | None = None,
 ) -> Pass:
     """``rewriter`` with its scores measured on ``dataset``."""
-    return dataclasses.replace(rewriter, scores=scores(model, dataset, progress))  # type: ignore[type-var]
+    found = scores(model, dataset, normalisation, progress)
+    return dataclasses.replace(rewriter, scores=found)  # type: ignore[type-var]
 
 
-def scores(model: onnx.ModelProto, dataset: DataSet, progress: Callable[..., Any] | None = None) -> tuple[float, ...]:
+def scores(
+    model: onnx.ModelProto,
+    dataset: DataSet,
+    normalisation: Normalisation | str | None = None,
+    progress: Callable[..., Any] | None = None,
+) -> tuple[float, ...]:
     """The accuracy (0 to 1) with each single skip removed, by the skips' numbers."""
     from graphops.evaluate import evaluate
 
@@ -50,7 +61,7 @@ def scores(model: onnx.ModelProto, dataset: DataSet, progress: Callable[..., Any
             progress(number - 1, total, f"without skip {number}")
         if number in present:
             without = RemoveSkips(skips=(str(number),)).apply(model).model
-            found.append(evaluate(without, sample).accuracy)
+            found.append(evaluate(without, sample, normalisation=normalisation).accuracy)
         else:
             found.append(GONE)
     return tuple(found)

@@ -69,8 +69,8 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     check_report(values["report"], values["force"], target)
     check_target(target, source, values["force"])
     rewriter = make(cls, given(values, options(cls)), cls.name)
-    training = _training(values)
-    step = Rewrite(rewriter, values.get("data") or values.get("train"))
+    training = _training(values, is_wanted(rewriter))
+    step = Rewrite(rewriter, values.get("data") or values.get("train"), values.get("normalisation"))
     if is_wanted(rewriter) and step.data is None:
         raise UserError(f"{cls.name} measures its {option(cls)} on images; pass --data, e.g. --data cifar10.")
 
@@ -110,10 +110,12 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     emit(payload, show, values["json"], values["report"])
 
 
-def _training(values: dict[str, Any]) -> Finetune | None:
+def _training(values: dict[str, Any], measures: bool) -> Finetune | None:
     chosen = training_options(values)
     if values.get("train") is None:
         named = [name for name in ("teacher", "checkpoints") if values.get(name)] + list(chosen)
+        if measures and "normalisation" in named:
+            named.remove("normalisation")  # of the images that the pass measures on
         if named:
             flag = named[0].replace("_", "-")
             raise UserError(

@@ -24,22 +24,25 @@ class Rewrite(Step):
     Attributes:
         rewriter: the pass.
         data: the data set on which a pass measures what it goes by.
+        normalisation: of its images; None is the model's, else the data set's.
     """
 
     kind: ClassVar[str] = "pass"
 
     rewriter: Pass
     data: str | None = None
+    normalisation: str | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, Any], where: str) -> Self:
         """As `Step.of`; the option ``pass`` names the pass."""
         rest = dict(options)
         rewriter = get(rest.pop("pass"))
-        data = rest.pop("data", None) if option(rewriter) else None
-        if not isinstance(data, str | None):
-            raise UserError(f"{where}: data is {data!r}; it must be a data set's name.")
-        return cls(make(rewriter, rest, where), data)
+        names = {key: rest.pop(key, None) for key in ("data", "normalisation") if option(rewriter)}
+        for key, value in names.items():
+            if not isinstance(value, str | None):
+                raise UserError(f"{where}: {key} is {value!r}; it must be a name.")
+        return cls(make(rewriter, rest, where), **names)
 
     @property
     def name(self) -> str:
@@ -53,7 +56,8 @@ class Rewrite(Step):
         rewriter = self.rewriter
         figures: dict[str, Any] = {}
         if is_wanted(rewriter, self.data):
-            rewriter = measured(rewriter, model, bench.data(self.data), bench.watch.progress)
+            data = bench.data(self.data)
+            rewriter = measured(rewriter, model, data, self.normalisation, bench.watch.progress)
             figures |= {name: list(getattr(rewriter, name)) for name in (option(rewriter),) if name}
         result = rewriter.apply(model)
         return Outcome(result.model, result.changed, result.notes, figures=figures)
@@ -63,7 +67,8 @@ class Rewrite(Step):
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self.rewriter).items()  # type: ignore[call-overload]
         }
-        return values | ({"data": self.data} if self.data else {})
+        names = {"data": self.data, "normalisation": self.normalisation}
+        return values | {key: name for key, name in names.items() if name}
 
     def data_sets(self) -> Iterable[str | None]:
         return (self.data,) if is_wanted(self.rewriter, self.data) else ()

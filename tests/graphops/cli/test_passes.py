@@ -142,6 +142,22 @@ def test_ranges_that_are_given_go_before_those_that_are_measured(graphops, model
     assert ranges, "the others are measured"
 
 
+@pytest.mark.parametrize("training", [(), ("--train", "digits", "--steps", 1, "--workers", 1)])
+def test_ranges_are_measured_on_images_normalised_as_said(graphops, model: Path, tmp_path: Path, training) -> None:
+    def ranges(normalisation: str) -> list[str]:
+        arguments = ("--data", "digits", "--normalisation", normalisation, *training)
+        return graphops("quantize", model, *arguments, "-o", tmp_path / normalisation, "--json").json["options"][
+            "ranges"
+        ]
+
+    assert ranges("digits") != ranges("none")
+
+
+def test_sensitivity_is_measured_on_images_normalised_as_said(graphops, model: Path, images: Path) -> None:
+    answer = graphops("remove-skips", model, "--order", "sensitivity", "--stage", 1, "--data", images, "--normalisation", "0:0:0")
+    assert "'0:0:0' would divide by zero" in answer.err
+
+
 def test_a_pass_can_fine_tune_as_well(graphops, model: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "tuned.onnx"
     arguments = ("--stage", 2, "--train", images, "--teacher", model, "--steps", 3, "--batch", 16, "--workers", 1)

@@ -25,19 +25,22 @@ def steps_of(text: str) -> list[Any]:
 
 
 def test_steps_are_written_long_or_short() -> None:
-    network, tuned, shortened, removed = steps_of("""
+    network, tuned, shortened, removed, rounded = steps_of("""
         data: digits
         steps:
           - build: resnet20
           - finetune: {epochs: 2, lr: 0.1, teacher: build}
           - shorten-skips
           - remove-skips: {skips: [1, "3.1"], order: output}
+          - quantize: {weights: 4, normalisation: unit}
     """)
     assert network == Build("resnet20", {})
     assert isinstance(tuned, Finetune)
     assert (tuned.options.epochs, tuned.options.lr, tuned.teacher) == (2.0, 0.1, "build")
     assert shortened == Rewrite(registry["shorten-skips"]())
     assert removed == Rewrite(registry["remove-skips"](skips=("1", "3.1"), order="output"))
+    assert rounded == Rewrite(registry["quantize"](weights=4), normalisation="unit")
+    assert rounded.settings()["normalisation"] == "unit"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,7 @@ def test_steps_are_written_long_or_short() -> None:
         ("steps: [{finetune: {epoch: 1}}]", "step 1: finetune: Training has no option 'epoch'; did you mean 'epochs'"),
         ("steps: [{finetune: {epochs: many}}]", "epochs is 'many'"),
         ("steps: [{finetune: {data: 3}}]", "data is 3"),
+        ("steps: [{quantize: {normalisation: 3}}]", "normalisation is 3; it must be a name"),
         ("steps: [gate-skips, {remove-skips: {stages: 3, stag: 1}}]", "step 2: remove-skips has no option 'stag'"),
         ("steps: [{remove-skips: {order: inpt}}]", "order is 'inpt'"),
         ("steps: [{remove-skips: {skips: [3.1]}}]", "write skips in quotes"),
