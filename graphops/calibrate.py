@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from graphops.inference import session
+from graphops.inference import run, session
 from passes.errors import UserError
 from passes.quantize import Quantize, prepare
 
@@ -83,10 +83,11 @@ def _measure(
     each = max(1, _KEPT * size // len(images))
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for first in range(0, len(images), size):
-        tensor = feed(images[first : first + size])
-        if feed.batch_size and len(tensor) < size:
-            break  # a model of fixed batch size: what is left over is not needed
-        found = dict(zip(inner, running.run(inner, {feed.input_name: tensor}), strict=True))
+        part = images[first : first + size]
+        if feed.batch_size:
+            part = np.resize(part, (size, *part.shape[1:]))  # the last ones again and again, to fill a fixed batch
+        tensor = feed(part)
+        found = dict(zip(inner, run(running, inner, feed.input_name, tensor), strict=True))
         found[feed.input_name] = tensor
         for name in names:
             values = found[name].reshape(-1)

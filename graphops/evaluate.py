@@ -13,7 +13,7 @@ import onnx
 from graphops.data.dataset import DataSet
 from graphops.data.feed import Feed
 from graphops.data.normalisation import Normalisation
-from graphops.inference import reason, session
+from graphops.inference import run, session
 from passes.errors import ModelError, UserError
 
 
@@ -74,7 +74,7 @@ def evaluate(
     started = time.perf_counter()
     for first in range(0, len(images), size):
         part = images.images[first : first + size]
-        logits = _run(running, output, feed.input_name, _fill(feed(part), feed.batch_size))
+        (logits,) = run(running, [output], feed.input_name, _fill(feed(part), feed.batch_size))
         if logits.ndim != 2 or logits.shape[0] < len(part) or logits.shape[1] != len(dataset.classes):
             raise _misfit(output, list(logits.shape), dataset)
         predictions[first : first + len(part)] = logits[: len(part)].argmax(axis=1)
@@ -102,17 +102,6 @@ def _output(session: Any, dataset: DataSet) -> str:
             return str(output.name)
     shapes = ", ".join(f"{output.name!r} {output.shape}" for output in outputs)
     raise ModelError(f"The model has no output [N, classes] but {shapes}; add one, e.g. a Flatten at the end.")
-
-
-def _run(session: Any, output: str, name: str, tensor: np.ndarray) -> np.ndarray:
-    try:
-        (logits,) = session.run([output], {name: tensor})
-    except Exception as error:
-        raise ModelError(
-            f"onnxruntime cannot run the model on {len(tensor)} images ({reason(error)}); "
-            "check its shapes, or make the batch dimension symbolic or right."
-        ) from error
-    return np.asarray(logits)
 
 
 def _misfit(output: str, shape: list[int | str | None], dataset: DataSet) -> UserError:

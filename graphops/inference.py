@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 
 from graphops.quantisers import standard
@@ -13,11 +15,13 @@ _HIGHEST_IR = 10
 """The newest IR version that onnxruntime 1.19 reads; what came later are types that it could not run anyway."""
 
 
-def session(model: onnx.ModelProto) -> Any:
+def session(model: onnx.ModelProto, options: Any = None, what: str = "the model") -> Any:
     """An ``onnxruntime.InferenceSession`` on the CPU.
 
     Args:
         model: with its weights in memory, below 2 GB; never modified.
+        options: ``onnxruntime.SessionOptions`` of its own.
+        what: what to call the model in a sentence.
 
     Raises:
         ModelError: when onnxruntime cannot load it.
@@ -25,14 +29,29 @@ def session(model: onnx.ModelProto) -> Any:
     import onnxruntime
 
     content = serialised(standard(model))
-    options = onnxruntime.SessionOptions()
+    options = options or onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ModelError(
-            f"onnxruntime {onnxruntime.__version__} cannot load the model ({reason(error)}); "
+            f"onnxruntime {onnxruntime.__version__} cannot load {what} ({reason(error)}); "
             "convert it to opset 21 or lower and to standard operators."
+        ) from error
+
+
+def run(running: Any, outputs: Sequence[str], name: str, tensor: np.ndarray, what: str = "the model") -> list[Any]:
+    """The ``outputs`` of the session ``running`` for the input ``name``, a batch of images.
+
+    Raises:
+        ModelError: when onnxruntime cannot run ``what``.
+    """
+    try:
+        return list(running.run(outputs, {name: tensor}))
+    except Exception as error:
+        raise ModelError(
+            f"onnxruntime cannot run {what} on {len(tensor)} images ({reason(error)}); "
+            "check its shapes, or make the batch dimension symbolic or right."
         ) from error
 
 

@@ -69,7 +69,7 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     check_report(values["report"], values["force"], target)
     check_target(target, source, values["force"])
     rewriter = make(cls, given(values, options(cls)), cls.name)
-    training = _training(values, is_wanted(rewriter))
+    training = _training(values, is_wanted(rewriter, values.get("data")))
     step = Rewrite(rewriter, values.get("data") or values.get("train"), values.get("normalisation"))
     if is_wanted(rewriter) and step.data is None:
         raise UserError(f"{cls.name} measures its {option(cls)} on images; pass --data, e.g. --data cifar10.")

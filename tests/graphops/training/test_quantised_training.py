@@ -20,8 +20,8 @@ from graphops.training.prepare import prepare
 from hls_backend import lower
 from hls_backend.compare import compare
 from hls_backend.qonnx_execution import execute
-from passes import FoldBatchNorm, FoldConstants, Quantize
-from tests.graphops.training.nets import same_values, value
+from passes import FoldBatchNorm, FoldConstants, Quantize, UserError
+from tests.graphops.training.nets import same_values, small, value
 
 ROUNDED = 0.01  # of the images may have a value so near a boundary that the order of a sum decides
 
@@ -41,6 +41,17 @@ def quantised(floats: onnx.ModelProto, digits: DataSet, weights: int, acts: int)
 def rounded(floats: onnx.ModelProto, digits: DataSet) -> onnx.ModelProto:
     """Two bits, not trained yet."""
     return quantised(floats, digits, 2, 2)
+
+
+def test_ranges_are_measured_by_a_batch_larger_than_what_is_measured_on(digits: DataSet) -> None:
+    fixed = small(given="float[512,1,8,8] x", wanted="float[512,10] y")
+    assert calibrated(Quantize(), fixed, digits).ranges == calibrated(Quantize(), small(), digits).ranges
+
+
+def test_a_model_that_does_not_run_has_no_ranges(digits: DataSet) -> None:
+    model = small("b = Reshape(a, s)", {"s": np.array([1, 4, 8, 8])})
+    with pytest.raises(UserError, match="cannot run the model on 64 images"):
+        calibrated(Quantize(), model, digits)
 
 
 def test_training_makes_up_for_rounding_and_its_accuracy_is_qonnx_s(
