@@ -137,5 +137,5 @@ def free_batch(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> Non
         target = numpy_helper.to_array(shapes[node.input[1]])
         if target.size > 1 and target[0] == fixed and node.input[0] not in shapes:
             own = model.graph.initializer.add()
-            own.CopyFrom(numpy_helper.from_array(np.concatenate([[0], target[1:]]), f"{node.name}/shape"))
+            own.CopyFrom(numpy_helper.from_array(np.concatenate([[0], target[1:]]), f"{node.output[0]}/shape"))
             node.input[1] = own.name

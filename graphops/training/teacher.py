@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from graphops.data import DataSet
 from graphops.data.feed import METADATA_KEY, Feed
 from graphops.data.normalisation import Normalisation
-from graphops.quantisers import standard
+from graphops.inference import run, session
 from graphops.training.loss import TEACHER
 from graphops.training.readable import inference_copy
 from passes.errors import UserError
@@ -30,7 +30,7 @@ class Teacher:
         threads: cores to use.
 
     Raises:
-        UserError: when the images do not fit the teacher, or it lacks a tensor.
+        UserError: when the images do not fit the teacher, it lacks a tensor, or onnxruntime cannot load it.
     """
 
     def __init__(
@@ -62,13 +62,10 @@ class Teacher:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it runs beside a training step
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(
-            standard(copy).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session(copy, options, "the teacher")
 
     def __call__(self, images: NDArray) -> dict[str, NDArray[np.float32]]:
-        values = self._session.run(self._tensors, {self._feed.input_name: self._feed(images)})
+        values = run(self._session, self._tensors, self._feed.input_name, self._feed(images), "the teacher")
         named = dict(zip(self._names, values, strict=True))
         return {n: v.reshape(len(v), -1) if _pixels(v) == 1 else v for n, v in named.items()}
 

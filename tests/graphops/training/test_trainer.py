@@ -15,12 +15,13 @@ import pytest
 from onnx import helper
 
 from graphops.data import DataSet, Split
+from graphops.data.normalisation import by_name
 from graphops.evaluate import evaluate
 from graphops.models import build
 from graphops.training import Progress, TrainOptions, train
 from graphops.training.teacher import Teacher
 from passes import GateSkips, RemoveSkips, UserError
-from tests.graphops.training.nets import he, same_values, small, value
+from tests.graphops.training.nets import he, net, ones, same_values, small, value
 
 FAST = TrainOptions(epochs=6, batch=64, lr=0.1, warmup=10, workers=2)
 
@@ -130,8 +131,6 @@ def test_a_teacher_without_weight_changes_nothing(digits: DataSet) -> None:
 
 
 def test_a_teacher_sees_what_the_student_sees_unless_it_names_a_normalisation(digits: DataSet) -> None:
-    from graphops.data.normalisation import by_name
-
     def logits(model: onnx.ModelProto) -> np.ndarray:
         teacher = Teacher(model, digits, by_name("unit"), ["y"], "y", threads=1)
         return teacher(digits.train.images[:4])["graphops_loss/teacher/y"]
@@ -141,6 +140,35 @@ def test_a_teacher_sees_what_the_student_sees_unless_it_names_a_normalisation(di
     assert (logits(named) != logits(silent)).any()
     helper.set_model_props(named, {"graphops.normalisation": "unit"})
     np.testing.assert_array_equal(logits(named), logits(silent))
+
+
+def of_a_fixed_batch(middle: str, domains: str = "", **more: object) -> onnx.ModelProto:
+    """A teacher of four images at once, with ``middle`` (from ``f`` to ``y``) at its end."""
+    body = f"p = GlobalAveragePool(x) e = Flatten(p) f = Gemm <transB = 1> (e, w) {middle}"
+    weights = {"w": he(10, 1), **more}
+    return net(body, weights, given="float[4,1,8,8] x", wanted="float[4,10] y", domains=domains)
+
+
+def test_a_teacher_of_a_fixed_batch_follows_any(digits: DataSet) -> None:
+    shapes = {"s1": np.array([4, 2, 5]), "s2": np.array([4, 10])}
+    model = of_a_fixed_batch("r = Reshape(f, s1) y = Reshape(r, s2)", **shapes)
+    teacher = Teacher(model, digits, by_name("unit"), ["y"], "y", threads=1)
+    assert teacher(digits.train.images[:3])["graphops_loss/teacher/y"].shape == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (of_a_fixed_batch("y = acme.Foo(f)", ', "acme" : 1'), "cannot load the teacher .*acme"),
+        (of_a_fixed_batch("y = Add(f, k)", k=ones(4, 10)), "cannot run the teacher on 2 images"),
+    ],
+)
+def test_a_teacher_that_does_not_run_is_refused_in_one_sentence(
+    digits: DataSet, model: onnx.ModelProto, why: str
+) -> None:
+    with pytest.raises(UserError, match=why) as caught:
+        train(small(), digits, dataclasses.replace(FAST, steps=1), teacher=model)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_normalisation_that_was_named_is_kept_in_the_model(digits: DataSet) -> None:
