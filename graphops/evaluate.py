@@ -47,8 +47,9 @@ def evaluate(
     batch: int = 256,
     normalisation: Normalisation | str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    output: str | None = None,
 ) -> Evaluation:
-    """Score ``model`` on one split of ``dataset``; its first output of shape [N, classes] gives the classes.
+    """Score ``model`` on one split of ``dataset``.
 
     Args:
         model: with its weights in memory, below 2 GB.
@@ -58,6 +59,7 @@ def evaluate(
         batch: images at once, where the model leaves the choice.
         normalisation: see :class:`graphops.data.feed.Feed`.
         progress: called with images done and images to do after each batch.
+        output: the output [N, classes] that gives the classes; the first of that shape by default.
 
     Raises:
         UserError: when model and data set do not fit, onnxruntime cannot run the model, or an argument is wrong.
@@ -68,7 +70,7 @@ def evaluate(
     images = dataset.split(split).first(limit)
     feed = Feed(model, dataset, normalisation)
     running = session(model)
-    output = _output(running, dataset)
+    output = _output(running, dataset, output)
     size = feed.batch_size or batch
     predictions = np.empty(len(images), np.int64)
     started = time.perf_counter()
@@ -91,15 +93,20 @@ def _fill(tensor: np.ndarray, size: int | None) -> np.ndarray:
     return np.concatenate([tensor, np.zeros((size - len(tensor), *tensor.shape[1:]), tensor.dtype)])
 
 
-def _output(session: Any, dataset: DataSet) -> str:
-    """The first floating-point output of rank 2, or of unknown rank."""
+def _output(session: Any, dataset: DataSet, chosen: str | None) -> str:
+    """``chosen``, else the first floating-point output of [N, classes], as far as its shape is known."""
     outputs = session.get_outputs()
-    for output in outputs:
-        if output.type in ("tensor(float)", "tensor(float16)", "tensor(double)") and len(output.shape or [0, 0]) == 2:
-            classes = (output.shape or [0, 0])[1]
-            if isinstance(classes, int) and output.shape and classes != len(dataset.classes):
-                raise _misfit(output.name, output.shape, dataset)
-            return str(output.name)
+    if chosen is not None:
+        if chosen not in (names := [output.name for output in outputs]):
+            raise ModelError(f"The model has no output {chosen!r}; it has {', '.join(names)}.")
+        return chosen
+    floats = [o for o in outputs if o.type in ("tensor(float)", "tensor(float16)", "tensor(double)")]
+    rows = [(str(o.name), o.shape or [None, None]) for o in floats if len(o.shape or [None, None]) == 2]
+    for name, (_, classes) in rows:
+        if not isinstance(classes, int) or classes == len(dataset.classes):
+            return name
+    if rows:
+        raise _misfit(*rows[0], dataset)
     shapes = ", ".join(f"{output.name!r} {output.shape}" for output in outputs)
     raise ModelError(f"The model has no output [N, classes] but {shapes}; add one, e.g. a Flatten at the end.")
 

@@ -26,6 +26,9 @@ from graphops.report.text import percent
 Split = Annotated[str, typer.Option("--split", metavar="test|train", help="Which images.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many images.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images at once.")]
+Logits = Annotated[
+    str | None, typer.Option("--logits", metavar="NAME", help="The output to score; default: the first that fits.")
+]
 
 
 def evaluate(
@@ -36,6 +39,7 @@ def evaluate(
     limit: Limit = None,
     batch: Batch = 256,
     normalisation: Normalisation = None,
+    logits: Logits = None,
     json: Json = False,
     report: Report = None,
     force: Force = False,
@@ -47,7 +51,7 @@ def evaluate(
     loaded = load_model(model)
     with ScreenWatch("scoring") as watch:
         dataset = Bench(data_dir=data_dir).data(data)
-        found = score(loaded, dataset, split, limit, batch, normalisation, watch.progress)
+        found = score(loaded, dataset, split, limit, batch, normalisation, watch.progress, logits)
     payload = {
         "model": str(model),
         "data": dataset.name,

@@ -60,12 +60,12 @@ def train_and_score(
     bench = Bench(data_dir=data_dir, scratch=checkpoints)
     if step.teacher:
         load_model(bench.model_path(step.teacher), weights=False)  # say now that it is not there
-    normalisation = step.options.normalisation
+    normalisation, output = step.options.normalisation, step.options.output
     with ScreenWatch("fine-tuning") as bench.watch:
         data = bench.data(step.data)
-        before = evaluate(model, data, normalisation=normalisation)
+        before = evaluate(model, data, normalisation=normalisation, output=output)
         outcome = step.run(model, bench)
-        after = evaluate(outcome.model, data, normalisation=normalisation)
+        after = evaluate(outcome.model, data, normalisation=normalisation, output=output)
     return outcome, {
         "options": step.settings(),
         "accuracy_before": before.accuracy,

@@ -10,6 +10,7 @@ from graphops.data import DataSet
 from graphops.data.feed import METADATA_KEY
 from graphops.data.normalisation import Normalisation
 from graphops.evaluate import evaluate
+from graphops.training.readable import among_several
 
 
 class Bar:
@@ -21,6 +22,7 @@ class Bar:
         normalisation: for a teacher whose metadata name none.
         limit: test images to use; None means all.
         max_drop: 0 to 1.
+        output: the output that holds the logits, where the teacher has several.
     """
 
     def __init__(
@@ -30,16 +32,23 @@ class Bar:
         normalisation: Normalisation,
         limit: int | None,
         max_drop: float,
+        output: str | None = None,
     ) -> None:
         self._teacher, self._dataset, self._limit, self.max_drop = teacher, dataset, limit, max_drop
+        self._output = among_several(teacher, output)
         named = any(p.key == METADATA_KEY for p in teacher.metadata_props)
         self._normalisation = None if named else normalisation
 
     @cached_property
     def teacher_accuracy(self) -> float:
         """The teacher's accuracy, 0 to 1."""
-        found = evaluate(self._teacher, self._dataset, limit=self._limit, normalisation=self._normalisation)
-        return found.accuracy
+        return evaluate(
+            self._teacher,
+            self._dataset,
+            limit=self._limit,
+            normalisation=self._normalisation,
+            output=self._output,
+        ).accuracy
 
     def is_cleared_by(self, accuracy: float) -> bool:
         """Whether ``accuracy`` is at most ``max_drop`` below the teacher's (to the rounding of the figures)."""

@@ -31,6 +31,7 @@ class Feeding:
         teacher: the model whose values the loss compares with, if it does.
         workers: threads of the teacher.
         again: whether images are seen again as they were, so that the teacher's values can be remembered.
+        output: the output that holds the logits, where a model has several.
     """
 
     def __init__(
@@ -43,11 +44,14 @@ class Feeding:
         teacher: onnx.ModelProto | None,
         workers: int,
         again: bool,
+        output: str | None,
     ) -> None:
         self._input, self._feed, self._dataset, self._batches = prepared.input, feed, dataset, batches
         self._teacher, self._again = None, again
         if teacher is not None and graph.wanted:
-            self._teacher = Teacher(teacher, dataset, feed.normalisation, graph.wanted, prepared.logits, workers)
+            self._teacher = Teacher(
+                teacher, dataset, feed.normalisation, graph.wanted, prepared.logits, workers, output
+            )
         self._remembered: Remembered | None = None
         self._ahead = Ahead(self.prepare)
 

@@ -129,7 +129,8 @@ def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple
     if len(shape) < 2 or shape[0] != len(images) or any(d != 1 for d in shape[2:]):
         raise UserError(
             f"The model's output {prepared.logits!r} has the shape {list(shape)} for {len(images)} images and "
-            "training needs a number a class for each image; name the right one with `output`."
+            "training needs a number a class for each image; name the right one with `output` (on the command line "
+            "--logits)."
         )
     shapes = {tensor: value.shape[1:] for tensor, value in zip(wanted, values, strict=True)}
     if len(shape) == 2:

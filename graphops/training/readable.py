@@ -19,16 +19,20 @@ BATCH = "graphops_batch"
 STANDARD = ("", "ai.onnx")
 
 
-def inference_copy(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
-    """A copy of ``model`` for inference here with a free batch size, and the name of its logits.
+def inference_copy(model: onnx.ModelProto, output: str | None = None) -> tuple[onnx.ModelProto, str]:
+    """A copy of a teacher for inference here with a free batch size, and the name of its logits.
+
+    Args:
+        model: the teacher.
+        output: the output that holds them, where it has several.
 
     Raises:
-        UserError: when its opset is too new, or it has not one input.
+        UserError: when its opset is too new, it has not one input, or its logits are not known.
     """
     copy = readable(inlined(model, []), [])
     mend.constants_as_initialisers(copy)
     name = only_input(copy)
-    logits = logits_of(copy)
+    logits = logits_of(copy, among_several(copy, output), "teacher")
     free_batch(copy, name, [logits])
     return copy, logits
 
@@ -97,7 +101,12 @@ def only_input(model: onnx.ModelProto) -> str:
     return inputs[0].name
 
 
-def logits_of(model: onnx.ModelProto, output: str | None = None) -> str:
+def among_several(model: onnx.ModelProto, output: str | None) -> str | None:
+    """``output``, but none where a teacher has a single one, which may have any name."""
+    return output if len(model.graph.output) > 1 else None
+
+
+def logits_of(model: onnx.ModelProto, output: str | None = None, what: str = "model") -> str:
     """The tensor with the logits: the output, or the input of the Softmax or LogSoftmax that makes it.
 
     Raises:
@@ -105,10 +114,13 @@ def logits_of(model: onnx.ModelProto, output: str | None = None) -> str:
     """
     names = [o.name for o in model.graph.output]
     if output is None and len(names) != 1:
-        raise UserError(f"The model has the outputs {', '.join(names)}; say which holds the logits with `output`.")
+        raise UserError(
+            f"The {what} has the outputs {', '.join(names)}; say which holds the logits with `output` "
+            "(on the command line --logits)."
+        )
     name = output if output is not None else names[0]
     if name not in names:
-        raise UserError(f"The model has no output {name!r}; it has {', '.join(names)}.")
+        raise UserError(f"The {what} has no output {name!r}; it has {', '.join(names)}.")
     producers = {o: n for n in model.graph.node for o in n.output}
     while name in producers and producers[name].op_type in ("Softmax", "LogSoftmax", "Identity"):
         name = producers[name].input[0]

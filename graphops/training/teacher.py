@@ -28,6 +28,7 @@ class Teacher:
         logits: the student's tensor with the logits; the teacher's own logits answer for it. Any other tensor of
             ``wanted`` is answered by the teacher's tensor of the same name.
         threads: cores to use.
+        output: the output that holds the logits, where the teacher has several.
 
     Raises:
         UserError: when the images do not fit the teacher, it lacks a tensor, or onnxruntime cannot load it.
@@ -41,12 +42,13 @@ class Teacher:
         wanted: Sequence[str],
         logits: str,
         threads: int,
+        output: str | None = None,
     ) -> None:
         import onnxruntime
 
         named = any(p.key == METADATA_KEY for p in model.metadata_props)
         self._feed = Feed(model, dataset, None if named else normalisation)
-        copy, own_logits = inference_copy(model)
+        copy, own_logits = inference_copy(model, output)
         made = {o for n in copy.graph.node for o in n.output}
         for tensor in wanted:
             if tensor != logits and tensor not in made:

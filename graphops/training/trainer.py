@@ -105,7 +105,9 @@ class _Run:
 
         graph = self._loss(teacher is not None)
         again = augmentation == "none" and self.planned >= 2 * self.batches.epoch_steps
-        self.feeding = Feeding(self.prepared, graph, self.feed, dataset, self.batches, teacher, workers, again)
+        self.feeding = Feeding(
+            self.prepared, graph, self.feed, dataset, self.batches, teacher, workers, again, options.output
+        )
         self.bar = self._bar(teacher)
         self.feeding.remember()
         feeds = self.feeding.signature(shapes)
@@ -187,7 +189,8 @@ class _Run:
             return None
         if teacher is None:
             raise UserError("`max_drop` compares with a teacher, and there is none; give one.")
-        return Bar(teacher, self.dataset, self.feed.normalisation, options.evaluate_limit, options.max_drop)
+        limit, output = options.evaluate_limit, options.output
+        return Bar(teacher, self.dataset, self.feed.normalisation, limit, options.max_drop, output)
 
     def _find_rate(self) -> None:
         """Find a learning rate, and leave all as it was."""

@@ -78,6 +78,23 @@ def test_a_limit_scores_the_first_images_and_progress_tells_how_far() -> None:
     assert told == [(2, 5), (4, 5), (5, 5)]
 
 
+def test_the_first_output_that_fits_the_classes_is_scored_or_the_one_that_is_named() -> None:
+    model = brightest()
+    for name, count in (("wide", 4), ("darkness", 3)):
+        weight = numpy_helper.from_array(-np.eye(count, 3, dtype=np.float32), f"{name}_w")
+        model.graph.initializer.append(weight)
+        model.graph.node.append(helper.make_node("Gemm", ["flat", weight.name], [name], transB=1))
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", count]))
+    first = model.graph.output.pop(1)
+    model.graph.output.append(first)
+    assert evaluate(model, colours()).correct != 5
+    assert evaluate(model, colours(), output="brightness").correct == 5
+    with pytest.raises(UserError, match=r"'wide' is \d+x4 and colours has 3 classes"):
+        evaluate(model, colours(), output="wide")
+    with pytest.raises(UserError, match="no output 'dark'; it has features, wide, darkness, brightness"):
+        evaluate(model, colours(), output="dark")
+
+
 def test_split_and_normalisation_are_passed_on() -> None:
     data = colours()
     dark = DataSet("dark", data.train, Split(255 - data.test.images, data.test.labels), CLASSES, by_name("unit"))

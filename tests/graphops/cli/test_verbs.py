@@ -66,6 +66,20 @@ def test_finetune_trains_and_goes_on_from_its_checkpoints(graphops, model: Path,
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
+def test_finetune_scores_the_output_that_it_trains(graphops, network, images: Path, tmp_path: Path) -> None:
+    logits = network.graph.output[0]
+    network.graph.node.append(onnx.helper.make_node("Neg", [logits.name], ["other"]))
+    network.graph.output.insert(0, onnx.helper.make_tensor_value_info("other", 1, ["N", 10]))
+    onnx.save(network, tmp_path / "two.onnx")
+    arguments = ("--data", images, "--logits", logits.name, "--json")
+    scored = graphops("evaluate", tmp_path / "two.onnx", *arguments).json["accuracy"]
+    assert scored != graphops("evaluate", tmp_path / "two.onnx", "--data", images, "--json").json["accuracy"]
+    training = ("--steps", 1, "--lr", 1e-9, "--batch", 16, "--workers", 1)
+    found = graphops("finetune", tmp_path / "two.onnx", *arguments, *training).json
+    assert found["accuracy_before"] == scored
+    assert found["accuracy_after"] == found["history"][-1]["test_accuracy"]
+
+
 def test_every_training_option_is_on_the_command_line(graphops) -> None:
     shown = graphops("finetune", "--help").out
     for flag in ("--epochs", "--lr", "--teacher", "--gates-order", "--no-nesterov", "--logits"):

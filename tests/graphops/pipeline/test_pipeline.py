@@ -9,14 +9,18 @@ from typing import Any
 import onnx
 import pytest
 import yaml
+from onnx import helper
 
 from graphops import Pipeline, build, finetune, step
 from graphops import recipe as recipes
 from graphops.bench import Watch
+from graphops.data import DataSet
+from graphops.evaluate import evaluate
 from graphops.models import build as network
 from graphops.steps import Evaluate
 from passes import GateSkips, RemoveSkips, ShortenSkips, UserError
 from passes.skips import find_skips
+from tests.graphops.training.nets import small, zeros
 
 QUICK: dict[str, Any] = {"steps": 3, "batch": 32, "workers": 1}
 
@@ -194,6 +198,19 @@ def test_scoring_as_a_step(tmp_path: Path) -> None:
 def test_sensitivity_is_measured_by_the_step(model: Path, tmp_path: Path) -> None:
     done = Pipeline([RemoveSkips(stage=1, order="sensitivity")], data="digits", limit=20).run(model, out=tmp_path / "r")
     assert len(done.records[1]["figures"]["scores"]) == 3
+
+
+def test_the_output_that_is_trained_is_the_one_that_is_followed_and_scored(tmp_path: Path, digits: DataSet) -> None:
+    model = small("b = Relu(a)", wanted="float[N,10] guess, float[N,10] y", more={"zero": zeros(10)})
+    model.graph.node.append(helper.make_node("Mul", ["y", "zero"], ["guess"]))
+    training = finetune("digits", output="y", teacher="input", max_drop=1.0, augment="none", **QUICK)
+    done = Pipeline([training]).run(model, out=tmp_path / "run")
+    for record in done.records:
+        trained = done.load(record["folder"])
+        assert (
+            record["accuracy"] == evaluate(trained, digits, output="y").accuracy != evaluate(trained, digits).accuracy
+        )
+    assert done.records[1]["history"][-1]["test_accuracy"] == done.records[1]["accuracy"]
 
 
 def test_a_model_in_memory_will_do(tmp_path: Path) -> None:
