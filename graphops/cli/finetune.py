@@ -22,7 +22,7 @@ from graphops.cli.common import (
 )
 from graphops.cli.generate import keyword, with_signature
 from graphops.cli.training import train_and_score, training_options, training_parameters
-from graphops.modelfile import beside, check_target, load_model, save_model
+from graphops.modelfile import beside, check_target, load_model
 from graphops.steps import finetune as step
 
 
@@ -43,11 +43,10 @@ def _finetune(values: dict[str, Any]) -> None:
     check_report(values["report"], values["force"], target)
     check_target(target, source, values["force"])
     training = step(values["data"], teacher=values["teacher"], **training_options(values))
-    outcome, payload = train_and_score(training, load_model(source), values["data_dir"], values["checkpoints"])
-    save_model(outcome.model, target, values["force"], source)
+    payload = train_and_score(training, load_model(source), target, values)
 
     def show(screen: Console) -> None:
-        print_notes(screen, outcome.notes)
+        print_notes(screen, payload["notes"])
         screen.print(payload["sentence"])
         screen.print(f"Written: {target}", soft_wrap=True)
 

@@ -91,11 +91,10 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     }
     if values["verify"]:
         payload["verify"] = _verify(rewriter, source, outcome.model)
-    result = outcome.model
     if training is not None:
-        trained, payload["training"] = train_and_score(training, result, bench.data_dir, values["checkpoints"])
-        result = trained.model
-    save_model(result, target, values["force"], source)
+        payload["training"] = train_and_score(training, outcome.model, target, values)
+    else:
+        save_model(outcome.model, target, values["force"], source)
 
     def show(screen: Console) -> None:
         screen.print(comparison(before, after))

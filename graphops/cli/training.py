@@ -13,11 +13,13 @@ import typer
 from graphops.bench import Bench
 from graphops.cli.common import ScreenWatch
 from graphops.cli.generate import given, keyword, parameters
-from graphops.modelfile import load_model
+from graphops.modelfile import load_model, save_model
 from graphops.options import options
 from graphops.report.text import percent
-from graphops.steps import Finetune, Outcome
+from graphops.steps import Finetune
+from graphops.training.bar import MissedBar
 from graphops.training.options import TrainOptions
+from passes.errors import UserError
 
 TRAINING = "Fine-tuning"
 
@@ -51,22 +53,29 @@ def training_options(values: Mapping[str, Any]) -> dict[str, Any]:
     return given(values, options(TrainOptions), _RENAMED)
 
 
-def train_and_score(
-    step: Finetune, model: onnx.ModelProto, data_dir: Path | None, checkpoints: Path | None = None
-) -> tuple[Outcome, dict[str, Any]]:
-    """Train, with a bar, and score before and after; return the outcome and what to say of it."""
+def train_and_score(step: Finetune, model: onnx.ModelProto, target: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Train, with a progress bar, write the model to ``target``, score before and after; return what to say of it.
+
+    Raises:
+        UserError: as ``train``; a model that missed its bar is written all the same.
+    """
     from graphops.evaluate import evaluate
 
-    bench = Bench(data_dir=data_dir, scratch=checkpoints)
+    bench = Bench(data_dir=values["data_dir"], scratch=values["checkpoints"])
     if step.teacher:
         load_model(bench.model_path(step.teacher), weights=False)  # say now that it is not there
     normalisation, output = step.options.normalisation, step.options.output
     with ScreenWatch("fine-tuning") as bench.watch:
         data = bench.data(step.data)
         before = evaluate(model, data, normalisation=normalisation, output=output)
-        outcome = step.run(model, bench)
+        try:
+            outcome = step.run(model, bench)
+        except MissedBar as error:
+            save_model(error.trained.model, target, values["force"], values["model"])
+            raise UserError(f"{str(error).rstrip('.')}; the model as it was trained is in {target}.") from error
+        save_model(outcome.model, target, values["force"], values["model"])
         after = evaluate(outcome.model, data, normalisation=normalisation, output=output)
-    return outcome, {
+    return {
         "options": step.settings(),
         "accuracy_before": before.accuracy,
         "accuracy_after": after.accuracy,

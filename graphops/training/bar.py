@@ -10,7 +10,17 @@ from graphops.data import DataSet
 from graphops.data.feed import METADATA_KEY
 from graphops.data.normalisation import Normalisation
 from graphops.evaluate import evaluate
+from graphops.training.progress import Trained
 from graphops.training.readable import among_several
+from passes.errors import UserError
+
+
+class MissedBar(UserError):
+    """A training ended below its bar; ``trained`` is what it came to all the same."""
+
+    def __init__(self, sentence: str, trained: Trained) -> None:
+        self.trained = trained
+        super().__init__(sentence)
 
 
 class Bar:

@@ -23,7 +23,7 @@ from graphops.data.feed import METADATA_KEY, Feed
 from graphops.evaluate import evaluate
 from graphops.report.curves import Curves
 from graphops.training import augment, optimizers, runtime, schedules
-from graphops.training.bar import Bar
+from graphops.training.bar import Bar, MissedBar
 from graphops.training.batches import Batches
 from graphops.training.checkpoint import Checkpoint, Checkpoints
 from graphops.training.engine import Engine, StepResult, usable_cores
@@ -63,7 +63,7 @@ def train(
 
     Raises:
         UserError: when the model cannot be trained, the data do not fit, the folder holds another run, the disk is
-            full, or the loss diverges.
+            full, or the loss diverges; ``MissedBar``, which holds the result, when it misses ``max_drop``.
         KeyboardInterrupt: on Ctrl-C, after a checkpoint was saved.
     """
     runtime.native()  # a broken install is said before anything else
@@ -166,8 +166,9 @@ class _Run:
                     self._save()
                 raise
         self.curves.draw(at_end=True)
-        self._refuse_drop()
-        return Trained(self._model(), self.state.history, tuple(self.notes))
+        trained = Trained(self._model(), self.state.history, tuple(self.notes))
+        self._refuse_drop(trained)
+        return trained
 
     def close(self) -> None:
         """Let threads and files go."""
@@ -220,16 +221,17 @@ class _Run:
     def _clears(self) -> bool:
         return self.bar is None or self.bar.is_cleared_by(self.state.test_accuracy or 0.0)
 
-    def _refuse_drop(self) -> None:
+    def _refuse_drop(self, trained: Trained) -> None:
         if self.bar is None or self._clears():
             return
         found, wanted = self.state.test_accuracy or 0.0, self.bar.teacher_accuracy
         epochs = self.steps / self.batches.epoch_steps
         where = f"; {self.checkpoints.last} holds it" if self.checkpoints else ""
-        raise UserError(
+        raise MissedBar(
             f"Training ended at {found:.2%} of the test images after {epochs:.4g} epochs, {wanted - found:.2%} below "
             f"its teacher's {wanted:.2%}, where max_drop allows {self.bar.max_drop:.2%}{where}; allow a larger "
-            "max_drop or a larger budget, or take out less at a time."
+            "max_drop or a larger budget, or take out less at a time.",
+            trained,
         )
 
     def _rate(self, step: int) -> float:

@@ -66,6 +66,16 @@ def test_finetune_trains_and_goes_on_from_its_checkpoints(graphops, model: Path,
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
+@pytest.mark.parametrize("verb", [("finetune", "--data"), ("remove-skips", "--train")])
+def test_a_model_that_misses_its_bar_is_written(graphops, model: Path, tmp_path: Path, verb) -> None:
+    teacher, out = Path(__file__).parents[3] / "examples" / "models" / "digits-resnet8.onnx", tmp_path / "out.onnx"
+    training = ("--teacher", teacher, "--max-drop", 0, "--steps", 1, "--lr", 1e-9, "--workers", 1, "--batch", 16)
+    answer = graphops(verb[0], model, verb[1], "digits", *training, "-o", out)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.strip().endswith(f"or take out less at a time; the model as it was trained is in {out}.")
+    onnx.checker.check_model(onnx.load(out))
+
+
 def test_finetune_scores_the_output_that_it_trains(graphops, network, images: Path, tmp_path: Path) -> None:
     logits = network.graph.output[0]
     network.graph.node.append(onnx.helper.make_node("Neg", [logits.name], ["other"]))
