@@ -107,6 +107,8 @@ class TrainOptions:
                 self._require(name, get_args(kind).__contains__, "one of " + ", ".join(get_args(kind)))
             elif kind is float:
                 self._require(name, math.isfinite, "finite")
+        if self.budget and self.max_drop is None:
+            raise UserError(f"budget is {self.budget}, but it is for keeping to max_drop; give max_drop as well.")
 
     def _require(self, name: str, holds: Any, what: str) -> None:
         value = getattr(self, name)
@@ -116,6 +118,18 @@ class TrainOptions:
             right = False
         if not right:
             raise UserError(f"{name} is {value!r}; it must be {what}.")
+
+    def refuse_idle(self, taught: bool, gated: bool) -> None:
+        """Refuse what would do nothing without a teacher, or for a model without gates.
+
+        Raises:
+            UserError: it names the first such option.
+        """
+        needs = dict.fromkeys(("features", "max_drop", "distill_weight", "distill", "temperature"), (taught, "teacher"))
+        needs |= dict.fromkeys(("gates", "gates_end", "gates_order"), (gated, "gate, as gate-skips makes them,"))
+        for name, (is_there, what) in needs.items():
+            if not is_there and getattr(self, name) != getattr(TrainOptions(), name):
+                raise UserError(f"`{name}` needs a {what}, and there is none; give one, or leave `{name}` out.")
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result, as JSON takes them."""

@@ -91,6 +91,10 @@ def prepare(
     refuse_gradient_names(copy)
     free_batch(copy, name, [logits, *features])
     shapes = mend.shapes_of(copy)
+    names = [i.name for graph in (source.graph, copy.graph) for i in graph.initializer]
+    for pattern in freeze:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UserError(f"The model has no initialiser {pattern!r} to keep; `freeze` names initialisers.")
     found = roles(copy, gates(source), freeze)
     if not found.trained:
         raise UserError(

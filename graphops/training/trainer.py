@@ -89,6 +89,7 @@ class _Run:
         self.options, self.dataset, self.progress, self.state = options, dataset, progress, State()
         self.feed = Feed(model, dataset, options.normalisation)
         self.prepared, shapes = checked(model, self.feed, dataset, options)
+        options.refuse_idle(teacher is not None, bool(self.prepared.roles.gates))
         augmentation = augment.kind(options, dataset.name, *dataset.image_shape[1:])
         self.batches = Batches(dataset.train, options.batch, options.seed, augmentation, options.crop)
         self.planned = options.steps or max(1, round(options.epochs * self.batches.epoch_steps))
@@ -178,18 +179,14 @@ class _Run:
 
     def _loss(self, taught: bool) -> LossGraph:
         options = self.options
-        if options.features and not taught:
-            raise UserError("`features` are distilled from a teacher, and there is none; give one.")
         weight = options.distill_weight if taught else 0.0
         loss = Loss(weight, options.distill, options.temperature, self.prepared.features, options.feature_weight)
         return add_loss(self.prepared.model, self.prepared.logits, loss)
 
     def _bar(self, teacher: onnx.ModelProto | None) -> Bar | None:
         options = self.options
-        if options.max_drop is None:
+        if options.max_drop is None or teacher is None:
             return None
-        if teacher is None:
-            raise UserError("`max_drop` compares with a teacher, and there is none; give one.")
         limit, output = options.evaluate_limit, options.output
         return Bar(teacher, self.dataset, self.feed.normalisation, limit, options.max_drop, output)
 

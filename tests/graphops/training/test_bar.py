@@ -65,7 +65,7 @@ def test_beyond_the_budget_the_run_stops_with_the_figures(
 
 
 def test_without_a_teacher_there_is_no_bar(digits: DataSet, network: onnx.ModelProto) -> None:
-    with pytest.raises(UserError, match="`max_drop` compares with a teacher, and there is none"):
+    with pytest.raises(UserError, match="`max_drop` needs a teacher, and there is none"):
         train(network, digits, FAST)
 
 

@@ -28,6 +28,7 @@ def test_a_recipe_gives_the_same_options_as_python() -> None:
         ({"batch": 0.5}, "batch is 0.5"),
         ({"momentum": 1}, "momentum is 1.0; it must be from 0 to below 1"),
         ({"distill_weight": 1.5}, "distill_weight is 1.5; it must be from 0 to 1"),
+        ({"budget": 3}, "budget is 3, but it is for keeping to max_drop; give max_drop"),
         ({"milestones": [2]}, "milestones is .* fractions between 0 and 1"),
         ({"schedule": "cosinus"}, "schedule is 'cosinus'.* 'cosine'"),
     ],
@@ -42,6 +43,21 @@ def test_values_of_a_wrong_kind_are_refused_in_python_too() -> None:
         TrainOptions(steps="ten")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="optimizer is 'adam'; it must be one of sgd, adamw"):
         TrainOptions(optimizer="adam")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"distill_weight": 0.5}, "a teacher"),
+        ({"max_drop": 0}, "a teacher"),
+        ({"gates": "cosine"}, "a gate, as gate-skips makes them,"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(values: dict[str, Any], what: str) -> None:
+    TrainOptions().refuse_idle(taught=False, gated=False)
+    TrainOptions.of(values).refuse_idle(taught=True, gated=True)
+    with pytest.raises(UserError, match=f"`{next(iter(values))}` needs {what}, and there is none; give one, or leave"):
+        TrainOptions.of(values).refuse_idle(taught=False, gated=False)
 
 
 def test_how_often_to_save_is_no_part_of_a_runs_identity() -> None:

@@ -202,6 +202,7 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         "no float32 weights to train; give another model",
     ),
     "all frozen": (small(), {"freeze": ("*",)}, r"besides those that match \*; freeze less"),
+    "nothing of that name to freeze": (small(), {"freeze": ("fc_*", "nomatch")}, "no initialiser 'nomatch' to keep"),
     "two outputs": (
         net(BODY, WEIGHTS, wanted="float[N,10] y, float[N,4,8,8] b"),
         {},
