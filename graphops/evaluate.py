@@ -24,14 +24,22 @@ class Evaluation:
     Attributes:
         correct: images whose class has the largest output.
         count: images scored.
-        predictions: int64 [count], the class with the largest output; the first of equals.
+        predictions: int64 [count], the class with the largest output; the first of equals; -1 where that is no finite
+            number, which is never right.
         seconds: spent in the model.
+        output: which of the model's was scored.
     """
 
     correct: int
     count: int
     predictions: np.ndarray
     seconds: float
+    output: str
+
+    @property
+    def undecided(self) -> int:
+        """Images without a prediction."""
+        return int((self.predictions < 0).sum())
 
     @property
     def accuracy(self) -> float:
@@ -79,11 +87,12 @@ def evaluate(
         (logits,) = run(running, [output], feed.input_name, _fill(feed(part), feed.batch_size))
         if logits.ndim != 2 or logits.shape[0] < len(part) or logits.shape[1] != len(dataset.classes):
             raise _misfit(output, list(logits.shape), dataset)
-        predictions[first : first + len(part)] = logits[: len(part)].argmax(axis=1)
+        logits = logits[: len(part)]
+        predictions[first : first + len(part)] = np.where(np.isfinite(logits.max(axis=1)), logits.argmax(axis=1), -1)
         if progress is not None:
             progress(first + len(part), len(images))
     seconds = time.perf_counter() - started
-    return Evaluation(int((predictions == images.labels).sum()), len(images), predictions, seconds)
+    return Evaluation(int((predictions == images.labels).sum()), len(images), predictions, seconds, output)
 
 
 def _fill(tensor: np.ndarray, size: int | None) -> np.ndarray:

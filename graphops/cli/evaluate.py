@@ -22,6 +22,7 @@ from graphops.cli.common import (
 )
 from graphops.modelfile import load_model
 from graphops.report.text import percent
+from passes.errors import UserError
 
 Split = Annotated[str, typer.Option("--split", metavar="test|train", help="Which images.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many images.")]
@@ -52,8 +53,14 @@ def evaluate(
     with ScreenWatch("scoring") as watch:
         dataset = Bench(data_dir=data_dir).data(data)
         found = score(loaded, dataset, split, limit, batch, normalisation, watch.progress, logits)
+    if found.undecided:
+        raise UserError(
+            f"{model}: its output {found.output!r} is not finite for {found.undecided:,} of {found.count:,} images; "
+            "look for weights that are not, or for another normalisation than it was trained with."
+        )
     payload = {
         "model": str(model),
+        "output": found.output,
         "data": dataset.name,
         "split": split,
         "accuracy": found.accuracy,

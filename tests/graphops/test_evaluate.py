@@ -64,6 +64,19 @@ def test_a_fixed_batch_is_filled_up(fixed: int) -> None:
     assert score.predictions.tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
+def test_an_output_that_is_no_number_is_never_right() -> None:
+    model, weight = brightest(), np.eye(3, dtype=np.float32)
+    weight[1] = np.nan
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "w"))
+    score = evaluate(model, colours())
+    assert (score.correct, score.undecided, score.output) == (0, 7, "brightness")
+    weight[1] = 0, -np.inf, 0
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "w"))
+    score = evaluate(model, colours())
+    assert score.undecided == 0, "the logarithm of a probability of 0 decides"
+    assert set(score.predictions.tolist()) == {0, 2}
+
+
 def test_half_precision_and_newer_ir_versions_run() -> None:
     half = brightest(kind=TensorProto.FLOAT16)
     half.ir_version = 13

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -54,6 +55,16 @@ def test_evaluate_prints_accuracy(graphops, model: Path, images: Path) -> None:
     assert found["accuracy"] == found["correct"] / found["count"]
     assert "40 test images of images.npz right" in graphops("evaluate", model, "--data", images).out
     assert graphops("evaluate", model, "--data", images, "--split", "train", "--limit", 7, "--json").json["count"] == 7
+
+
+def test_evaluate_refuses_outputs_that_are_no_numbers(graphops, network, images: Path, tmp_path: Path) -> None:
+    logits = network.graph.output[0].name
+    network.graph.node.append(onnx.helper.make_node("Log", [logits], ["y"]))
+    network.graph.output[0].name = "y"
+    onnx.save(network, tmp_path / "net.onnx")
+    answer = graphops("evaluate", tmp_path / "net.onnx", "--data", images)
+    assert (answer.code, answer.out) == (2, "")
+    assert re.search("its output 'y' is not finite for [1-9][0-9]* of 40 images; look for", answer.err)
 
 
 def test_finetune_trains_and_goes_on_from_its_checkpoints(graphops, model: Path, images: Path, tmp_path: Path) -> None:
