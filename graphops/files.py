@@ -14,18 +14,21 @@ from typing import Any, BinaryIO
 
 from passes.errors import UserError
 
-TEMPORARY = ".*.tmp"
-"""The names of files that are being written."""
+TEMPORARY = f".*.{'[0-9a-f]' * 8}.tmp"
+"""The names of files that are being written; nobody else's are like that."""
 
 
 def check_output(path: Path, force: bool = False) -> None:
     """Say at once, before any work is done, that ``path`` cannot be written.
 
     Raises:
-        UserError: when ``path`` is a folder, lies in a folder that is not there, or exists and not ``force``.
+        UserError: when ``path`` is a folder, a pipe or a device, lies in a folder that is not there, or exists and not
+            ``force``.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file to write.")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file but a pipe or a device; name a file to write.")
     if not path.parent.is_dir():
         raise UserError(f"{path} cannot be written, for there is no folder {path.parent}; make it first.")
     if path.exists() and not force:
@@ -36,17 +39,20 @@ def check_output(path: Path, force: bool = False) -> None:
 def atomic(path: Path, force: bool = True) -> Iterator[BinaryIO]:
     """A binary stream whose content becomes ``path`` when the block ends well, and vanishes when it does not.
 
+    A link stays, and what it leads to is written.
+
     Raises:
         UserError: as ``check_output``; when the disk is full or the folder may not be written.
     """
     check_output(path, force)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         raise UserError(_reason(path, error)) from error
     finally:

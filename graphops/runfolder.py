@@ -67,11 +67,12 @@ class RunFolder:
             except OSError as error:
                 raise UserError(f"Another graphops is at work in {self.path}; wait for it or stop it.") from error
             self._claim(identity, steps, force)
-            for pattern in (TEMPORARY, f"*/{TEMPORARY}"):
-                for leftover in self.path.glob(pattern):  # of a process that was killed while writing
+            for folder in ("", *steps):
+                for leftover in (self.path / folder).glob(TEMPORARY):  # of a process that was killed while writing
                     leftover.unlink()
-            for leftover in self.path.glob(f"*/.{BUILD}.*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            for name in steps:
+                for leftover in (self.path / name).glob(f".{BUILD}.*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
             yield
 
     def _claim(self, identity: str, steps: list[str], force: bool) -> None:

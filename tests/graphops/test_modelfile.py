@@ -145,6 +145,21 @@ def test_the_input_is_not_overwritten_without_force(model_file: Path) -> None:
     assert model_file.read_bytes() == before
 
 
+def test_a_pipe_is_no_place_for_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="no file but a pipe or a device"):
+        save_model(tiny(), tmp_path / "pipe", force=True)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_link_stays_and_leads_to_the_new_file(tmp_path: Path) -> None:
+    save_model(tiny(), tmp_path / "first.onnx")
+    (tmp_path / "latest.onnx").symlink_to("first.onnx")
+    save_model(tiny(1), tmp_path / "latest.onnx", force=True)
+    assert (tmp_path / "latest.onnx").is_symlink()
+    assert load_model(tmp_path / "first.onnx") == tiny(1)
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no folder .*; make it first"):
         save_model(tiny(), tmp_path / "nowhere" / "out.onnx")

@@ -125,10 +125,15 @@ def test_a_folder_with_other_files_is_left_alone(model: Path, tmp_path: Path) ->
 
 def test_what_a_killed_process_left_half_written_goes(model: Path, tmp_path: Path) -> None:
     Pipeline([GateSkips()]).run(model, out=tmp_path / "run")
-    leftover = tmp_path / "run" / "01-gate-skips" / ".model.onnx.0123.tmp"
-    leftover.write_text("half")
-    Pipeline([GateSkips()]).run(model, out=tmp_path / "run")
-    assert not leftover.exists()
+    out = tmp_path / "run"
+    leftovers = [out / ".run.json.01234567.tmp", out / "01-gate-skips" / ".model.onnx.89abcdef.tmp"]
+    (out / "notes").mkdir()
+    others = [out / ".mine.tmp", out / "01-gate-skips" / ".mine.tmp", out / "notes" / ".model.onnx.89abcdef.tmp"]
+    for path in leftovers + others:
+        path.write_text("half")
+    Pipeline([GateSkips()]).run(model, out=out)
+    assert not any(path.exists() for path in leftovers)
+    assert all(path.exists() for path in others), "others' files stay"
 
 
 def test_a_run_folder_cannot_make_force_remove_other_folders(model: Path, tmp_path: Path) -> None:
