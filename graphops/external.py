@@ -166,15 +166,14 @@ def locations(model: onnx.ModelProto) -> list[str]:
     return list(dict.fromkeys(place(t).location for t in external_tensors(model)))
 
 
-def copy(model: onnx.ModelProto, source: Path, output: Path, force: bool) -> list[Path]:
-    """Copy the data files of ``model`` from folder ``source`` to beside ``output``; return those newly made.
+def copy(model: onnx.ModelProto, source: Path, output: Path, force: bool) -> Iterator[Path]:
+    """Copy the data files of ``model`` from folder ``source`` to beside ``output``; yield those newly made.
 
     A file that is there already with the same content is left alone.
 
     Raises:
         UserError: when another file of that name is there and not ``force``, or the disk is full.
     """
-    made: list[Path] = []
     for location in locations(model):
         origin, target = resolve(source, location), output.parent / location
         if target.resolve() == output.resolve():
@@ -182,6 +181,11 @@ def copy(model: onnx.ModelProto, source: Path, output: Path, force: bool) -> lis
         if target.exists() and (target.samefile(origin) or filecmp.cmp(origin, target, shallow=False)):
             continue
         is_new = not target.exists()
+        if not (is_new or force):
+            raise UserError(
+                f"{target} exists already and is not the data file that the model refers to by this name; "
+                "write to another folder or pass --force to overwrite it."
+            )
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with open(origin, "rb") as data, atomic(target, force) as stream:
@@ -189,8 +193,7 @@ def copy(model: onnx.ModelProto, source: Path, output: Path, force: bool) -> lis
         except OSError as error:
             raise UserError(f"{target} was not written: {error.strerror}; write elsewhere.") from error
         if is_new:
-            made.append(target)
-    return made
+            yield target
 
 
 def data_file(output: Path) -> Path:

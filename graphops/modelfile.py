@@ -93,17 +93,18 @@ def save_model(model: onnx.ModelProto, path: str | Path, force: bool = False, so
         source: the file the model was read from; needed when its weights lie in other files.
 
     Raises:
-        UserError: when something is there already and not ``force``, when the disk is full, when the folder is
-            missing or may not be written.
+        UserError: when something is there already and not ``force``, when it is a data file of ``source``, when the
+            disk is full, when the folder is missing or may not be written.
     """
     path = Path(path)
     check_target(path, source, force)
     made: list[Path] = []
-    if external.locations(model):
-        if source is None:
-            raise UserError(f"{path} needs the model's data files, and nothing says where they are; pass source=.")
-        made = external.copy(model, Path(source).parent, path, force)
     try:
+        if external.locations(model):
+            if source is None:
+                raise UserError(f"{path} needs the model's data files, and nothing says where they are; pass source=.")
+            for copied in external.copy(model, Path(source).parent, path, force):
+                made.append(copied)  # at once, for the next one may fail
         if sum(len(tensor.raw_data) for tensor in external.tensors(model)) > LARGEST:
             data = external.data_file(path)
             is_new = not data.exists()
@@ -123,14 +124,36 @@ def beside(source: Path, verb: str) -> Path:
 
 
 def check_target(path: Path, source: str | Path | None, force: bool) -> None:
-    """Say before any work is done that ``path`` cannot be written; as ``check_output``, and names the input.
+    """Say before any work is done that ``path`` cannot be written; as ``check_output``, and minds the input's files.
 
     Raises:
         UserError: see ``save_model``.
     """
-    if source is not None and path.exists() and Path(source).exists() and path.samefile(source) and not force:
+    is_input = source is not None and path.exists() and Path(source).exists() and path.samefile(source)
+    if is_input and not force:
         raise UserError(f"{path} is the input itself; choose another name or pass --force to overwrite it.")
     check_output(path, force)
+    if source is not None and not is_input:
+        check_unread(path, source)
+
+
+def check_unread(path: Path, model: str | Path) -> None:
+    """Refuse to write to ``path`` where that is the file ``model`` or a data file it refers to.
+
+    Raises:
+        UserError: when it is.
+        ModelError: when ``model`` cannot be read.
+    """
+    model = Path(model)
+    if not path.exists() or not model.exists():
+        return
+    if any(path.samefile(file) for file in _files(model, _parse(model, _read(model)))):
+        raise UserError(f"{path} holds the model {model} or weights of it; choose another name.")
+
+
+def _files(path: Path, model: onnx.ModelProto) -> list[Path]:
+    """The file ``path`` that ``model`` was read from, and every data file it refers to."""
+    return [path, *(external.resolve(path.parent, location) for location in external.locations(model))]
 
 
 def fingerprint(path: str | Path) -> str:
@@ -142,7 +165,7 @@ def fingerprint(path: str | Path) -> str:
     path = Path(path)
     model = load_model(path, weights=False)
     digest = hashlib.sha256()
-    for file in [path, *(external.resolve(path.parent, location) for location in external.locations(model))]:
+    for file in _files(path, model):
         with open(file, "rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

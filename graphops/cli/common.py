@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from graphops.bench import Watch
 from graphops.files import check_output, write_json
+from graphops.modelfile import check_unread
 from graphops.report.text import plain
 from passes.errors import UserError
 
@@ -48,10 +49,14 @@ def console() -> Console:
     return Console(**literal) if sys.stdout.isatty() else Console(width=100, **literal)
 
 
-def check_report(report: Path | None, force: bool, other: Path | None = None) -> None:
-    """Say before the work that the report cannot be written, or would overwrite the verb's ``other`` file."""
+def check_report(
+    report: Path | None, force: bool, other: Path | None = None, models: Iterable[str | Path] = ()
+) -> None:
+    """Say before the work that the report cannot be written, or would overwrite the verb's ``other`` file or input."""
     if report is not None:
         check_output(report, force)
+        for model in models:
+            check_unread(report, model)
         if other is not None and report.resolve() == other.resolve():
             raise UserError(f"{report} cannot be both the report and the model; give them different names.")
 

@@ -37,7 +37,7 @@ def diff(
     from graphops import diff as differ
     from graphops.data.npz import arrays
 
-    check_report(report, force)
+    check_report(report, force, models=[before, after])
     feeds = None if data == RANDOM else arrays(Path(data))
     models = [load_model(path, weights=False) for path in (before, after)]
     found = differ.with_outputs(

@@ -48,7 +48,7 @@ def evaluate(
     """Print a model's accuracy on a data set."""
     from graphops.evaluate import evaluate as score
 
-    check_report(report, force)
+    check_report(report, force, models=[model])
     loaded = load_model(model)
     with ScreenWatch("scoring") as watch:
         dataset = Bench(data_dir=data_dir).data(data)

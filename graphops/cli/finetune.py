@@ -40,7 +40,7 @@ def finetune_verb() -> Callable[..., None]:
 def _finetune(values: dict[str, Any]) -> None:
     source: Path = values["model"]
     target = values["output"] or beside(source, "finetune")
-    check_report(values["report"], values["force"], target)
+    check_report(values["report"], values["force"], target, [source])
     check_target(target, source, values["force"])
     training = step(values["data"], teacher=values["teacher"], **training_options(values))
     payload = train_and_score(training, load_model(source), target, values)

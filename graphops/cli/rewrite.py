@@ -66,7 +66,7 @@ def rewrite_verb(cls: type[Pass]) -> Callable[..., None]:
 def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     source: Path = values["model"]
     target: Path = values["output"] or beside(source, cls.name)
-    check_report(values["report"], values["force"], target)
+    check_report(values["report"], values["force"], target, [source])
     check_target(target, source, values["force"])
     rewriter = make(cls, given(values, options(cls)), cls.name)
     training = _training(values, is_wanted(rewriter, values.get("data")))

@@ -39,9 +39,9 @@ def run(
     """Run a recipe; a run that was stopped goes on where it was."""
     from graphops import recipe as recipes
 
-    check_report(report, force)
     path = recipes.find(recipe)
     pipeline = recipes.read(path)
+    check_report(report, force, models=[file for file in (model, pipeline.model) if file])
     pipeline.data_dir = data_dir or pipeline.data_dir
     done = follow(pipeline, out or Path("runs") / path.stem, model, force)
     emit(payload_of(done, pipeline), lambda screen: show_run(screen, done, pipeline), json, report)

@@ -16,7 +16,7 @@ from passes.skips import Skip, find_skips
 
 def skips(model: ModelFile, bits: Bits = 32, json: Json = False, report: Report = None, force: Force = False) -> None:
     """List a model's skip connections: join, kind, span, whether linear, shape and buffer."""
-    check_report(report, force)
+    check_report(report, force, models=[model])
     loaded = load_model(model, weights=False)
     found = find_skips(loaded, bits)
     streaming, whole = _total(skip.streaming_bits for skip in found), _total(skip.map_bits for skip in found)

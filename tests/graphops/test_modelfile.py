@@ -234,6 +234,22 @@ def test_other_data_of_that_name_is_kept_without_force(external_file: Path, tmp_
     assert (tmp_path / "out" / "weights.bin").read_text() == "another model's"
 
 
+def test_a_data_file_in_the_way_leaves_no_copy_of_another(tmp_path: Path) -> None:
+    model = tiny()
+    for name in ("a.bin", "b.bin"):
+        tensor = numpy_helper.from_array(np.zeros(300, np.float32), name)
+        (tmp_path / name).write_bytes(tensor.raw_data)
+        onnx.external_data_helper.set_external_data(tensor, name)
+        tensor.ClearField("raw_data")
+        model.graph.initializer.append(tensor)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.bin").write_text("another model's")
+    with pytest.raises(UserError, match="write to another folder or pass --force"):
+        save_model(model, tmp_path / "out" / "net.onnx", source=tmp_path / "net.onnx")
+    assert files(tmp_path / "out") == {"b.bin"}
+
+
 def test_a_full_disk_leaves_no_data_file_without_its_model(
     external_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,10 +268,17 @@ def test_a_full_disk_leaves_no_data_file_without_its_model(
     assert files(tmp_path / "out") == set()
 
 
-def test_a_model_never_overwrites_its_own_data(external_file: Path) -> None:
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_model_never_overwrites_its_own_data(external_file: Path, weights: bool) -> None:
+    model = load_model(external_file, weights)
+    with pytest.raises(UserError, match=r"weights\.bin holds the model .*big\.onnx or weights of it"):
+        save_model(model, external_file.parent / "weights.bin", force=True, source=external_file)
+
+
+def test_a_model_is_not_called_like_its_data(external_file: Path, tmp_path: Path) -> None:
     model = load_model(external_file, weights=False)
     with pytest.raises(UserError, match="would overwrite the model's own data file"):
-        save_model(model, external_file.parent / "weights.bin", force=True, source=external_file)
+        save_model(model, tmp_path / "weights.bin", source=external_file)
 
 
 @pytest.mark.parametrize("location", ["/etc/hostname", "../secret.bin", "sub/../../secret.bin", "C:\\secret.bin"])

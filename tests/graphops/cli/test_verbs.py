@@ -49,6 +49,14 @@ def test_functions_may_hide_skips(graphops, model: Path) -> None:
     assert "inline-functions" in graphops("skips", model).out
 
 
+def test_a_report_never_overwrites_the_model_that_is_read(graphops, model: Path) -> None:
+    before = model.read_bytes()
+    answer = graphops("skips", model, "--report", model, "--force")
+    assert (answer.code, answer.err.count(".\n")) == (2, 1)
+    assert "choose another name" in answer.err
+    assert model.read_bytes() == before
+
+
 def test_evaluate_prints_accuracy(graphops, model: Path, images: Path) -> None:
     found = graphops("evaluate", model, "--data", images, "--json").json
     assert found["count"] == 40
