@@ -69,7 +69,7 @@ class _Panel:
 
     def draw(self, title: str) -> None:
         """The title, the wires, and the boxes over them."""
-        self.axis.text(self.x, 1.15, title, ha="center", fontsize=1.1 * self.size, weight="bold")
+        self._text(self.x, 1.15, title, fontsize=1.1 * self.size, weight="bold")
         for row in range(len(self.layout.main) + 1):
             self._wire([(self.x, 0.8 - row if row else 0.95), (self.x, HEIGHT / 2 - row)], "#444444", arrow=True)
         for bypass in self.layout.bypasses:
@@ -121,7 +121,10 @@ class _Panel:
         else:
             corner = (x - WIDTH / 2, y - HEIGHT / 2)
             self.axis.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, "round,pad=0,rounding_size=0.12", **look))
-        self.axis.text(x, y, self._label(node), ha="center", va="center_baseline", fontsize=self.size, zorder=4)
+        self._text(x, y, self._label(node), va="center_baseline", fontsize=self.size, zorder=4)
+
+    def _text(self, x: float, y: float, text: str, **style: Any) -> None:
+        self.axis.text(x, y, text, ha="center", parse_math=False, **style)  # dollars in names are no formulae
 
     def _is_join(self, node: onnx.NodeProto) -> bool:
         """Whether two ways meet in an addition; an added constant is no way."""

@@ -124,5 +124,6 @@ def bars(axis: Any, payload: Mapping[str, Any]) -> None:
         heights = [100 * build["figures"][name] / first[name] for name in shown]
         axis.bar([i + place * width for i in range(len(shown))], heights, width, label=build["name"])
     axis.set_xticks([i + 0.4 - width / 2 for i in range(len(shown))], shown, rotation=15)
-    axis.set_ylabel(f"per cent of {builds[0]['name']}")
-    axis.legend(fontsize=8)
+    axis.set_ylabel(f"per cent of {builds[0]['name']}", parse_math=False)
+    for text in axis.legend(fontsize=8).get_texts():
+        text.set_parse_math(False)  # dollars in names are no formulae

@@ -23,7 +23,7 @@ def plot(title: str | None, records: list[dict[str, Any]]) -> bytes:
     for axis, compared in zip(axes[count - len(comparisons) :], comparisons, strict=True):
         bars(axis, compared)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
     return picture.getvalue()

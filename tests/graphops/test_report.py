@@ -60,6 +60,13 @@ def test_the_plot_is_a_picture(records: list[dict[str, Any]]) -> None:
     assert picture.width > 1000
 
 
+def test_dollars_in_names_are_no_formulae() -> None:
+    name = r"a$\x$"
+    builds = [{"name": f"{name}{i}", "figures": {"LUT": 1}, "purposes": {"skips": CELLS}} for i in range(2)]
+    compared = RECORDS[0] | {"kind": "compare", "figures": {"builds": builds}}
+    assert plot(name, [compared]).startswith(b"\x89PNG")
+
+
 CELLS = {"luts": 12_345, "lutrams": 678, "ffs": 23_456, "bram18": 1, "bram36": 140, "dsps": 0}
 FPS = {"fps": 1_234_567.8, "clock_mhz": 100.0}
 SAME = {"count": 1_000, "equal": 1_000, "correct": 912}

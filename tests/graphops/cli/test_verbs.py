@@ -173,6 +173,15 @@ def test_draw_writes_a_picture_that_is_always_the_same(graphops, model: Path, tm
     assert pictures[0] == pictures[1]
 
 
+def test_draw_takes_names_that_look_like_formulae(graphops, network: onnx.ModelProto, tmp_path: Path) -> None:
+    network.graph.node[0].op_type, network.graph.node[0].domain = r"a$\x$", "custom"
+    network.opset_import.add(domain="custom", version=1)
+    path = tmp_path / r"b$\y$.onnx"
+    onnx.save_model(network, path)
+    assert graphops("draw", path, "-o", tmp_path / "a.svg").code == 0
+    assert r"b$\y$" in (tmp_path / "a.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
