@@ -44,6 +44,7 @@ def load_model(path: str | Path, weights: bool = True) -> onnx.ModelProto:
 
 def _read(path: Path) -> bytes:
     try:
+        str(path).encode()
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and status.st_size < LARGEST_FILE:
             with open(path, "rb") as stream:
@@ -54,6 +55,8 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path} may not be read; change its permissions.") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}; check the path.") from error
+    except UnicodeEncodeError as error:
+        raise ModelError(f"The path {str(path)!r} is not UTF-8, and onnx reads no other; rename it.") from error
     except ValueError as error:
         raise ModelError(f"There is no file {str(path)!r}; check the path.") from error
     if stat.S_ISDIR(status.st_mode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,9 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     from graphops.cli.app import app
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path may hold what the terminal cannot show
     try:
         return app(args=arguments, standalone_mode=False) or 0
     except UserError as error:

@@ -122,6 +122,12 @@ def test_no_permission_to_read(model_file: Path, monkeypatch: pytest.MonkeyPatch
         load_model(model_file)
 
 
+def test_a_path_that_onnx_cannot_read_is_named(model_file: Path) -> None:
+    path = model_file.rename(model_file.with_name(os.fsdecode(b"b\xff.onnx")))
+    with pytest.raises(ModelError, match=r"b\\udcff\.onnx' is not UTF-8"):
+        load_model(path)
+
+
 def test_no_permission_to_write(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"may not be written|was not written"):
         save_model(tiny(), "/proc/self/fdinfo/out.onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from onnx import helper
 
 from graphops import doctor
+from graphops.cli import execute
 from graphops.doctor import Finding
 from passes.base import registry
 from passes.errors import UserError
@@ -214,6 +216,17 @@ def test_names_that_look_like_markup_are_printed_as_they_are(graphops, model: Pa
     odd = tmp_path / "net[bold]:smile:.onnx"
     model.rename(odd)
     assert f"Written: {tmp_path}/net[bold]:smile:-remove-skips.onnx" in graphops("remove-skips", odd).out
+
+
+def test_names_that_the_terminal_cannot_show_are_spelled(
+    network: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "é.onnx"
+    onnx.save_model(network, path)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen := io.BytesIO(), encoding="ascii"))
+    assert execute(["remove-skips", str(path)]) == 0
+    sys.stdout.flush()
+    assert rb"\xe9-remove-skips.onnx" in screen.getvalue()
 
 
 def test_an_unknown_verb_is_answered_with_the_nearest(graphops) -> None:
