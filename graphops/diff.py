@@ -270,6 +270,12 @@ def _model(before: onnx.ModelProto, after: onnx.ModelProto) -> Iterable[Change]:
     for name in dict.fromkeys([*first, *second]):
         if first.get(name) != second.get(name):
             yield Change(name, first.get(name), second.get(name))
+    for kind in ("input", "output"):  # callers take them by their places
+        both = [name for name in first if name.startswith(f"{kind} ") and name in second]
+        now = [name for name in second if name in both]
+        if both != now:
+            was, now = ([name.removeprefix(f"{kind} ") for name in names] for names in (both, now))
+            yield Change(f"order of {kind}s", ", ".join(was), ", ".join(now))
 
 
 def _digest(message: Message) -> str:

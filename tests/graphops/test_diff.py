@@ -161,6 +161,22 @@ def test_versions_operator_sets_and_inputs() -> None:
     )
 
 
+def test_inputs_and_outputs_in_another_order() -> None:
+    def two(*places: int) -> onnx.ModelProto:
+        model = network()
+        model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 8]))
+        model.graph.node.add(op_type="Identity", input=["x"], output=["z"])
+        outputs = list(model.graph.output)
+        del model.graph.output[:]
+        model.graph.output.extend(outputs[place] for place in places)
+        return model
+
+    first = network().graph.output[0].name
+    found = diff(two(0, 1), two(1, 0), Path(), Path())
+    assert found.model == (Change("order of outputs", f"{first}, z", f"z, {first}"),)
+    assert [change.name for change in diff(two(0, 1), two(1), Path(), Path()).model] == [f"output {first}"]
+
+
 # -- weights in other files --------------------------------------------------------------------------------------
 
 
