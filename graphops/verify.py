@@ -25,6 +25,9 @@ LARGEST = 2**26
 ROUNDING = 1e-4
 """Differences up to this share of the outputs' largest value are float rounding."""
 
+TINY = 1e-6
+"""Outputs that stay below this count as if they reached it, for what is left of a sum of zero is rounding too."""
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -45,7 +48,7 @@ class Difference:
     @property
     def is_rounding(self) -> bool:
         """Whether float rounding explains it."""
-        return self.largest <= ROUNDING * max(1.0, self.scale)
+        return self.largest <= ROUNDING * max(self.scale, TINY)
 
 
 def difference(

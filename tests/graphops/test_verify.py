@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from graphops.verify import SAMPLES, difference, random_inputs
+from graphops.verify import SAMPLES, Difference, difference, random_inputs
 from passes.errors import ModelError, UserError
 
 
@@ -42,6 +42,8 @@ def test_the_difference_is_the_largest_of_all_outputs() -> None:
 def test_float_rounding_is_told_from_more() -> None:
     assert difference(scaled(1.0), scaled(1.0 + 1e-5)).is_rounding
     assert not difference(scaled(1.0), scaled(1.001)).is_rounding
+    assert not Difference(largest=1.5e-5, scale=1.8e-5).is_rounding, "almost as much as the outputs themselves"
+    assert Difference(largest=1e-12, scale=0).is_rounding
 
 
 def test_inputs_are_batches_of_any_type() -> None:
