@@ -53,7 +53,8 @@ def compare(
 
     def show(screen: Console) -> None:
         screen.print(comparison(payload).table())
-        screen.print(f"Counted by Yosys for {family}, not by Vivado; per cent of {plain(builds[0].name)}.")
+        sentence = f"Counted by Yosys for {family}, not by Vivado; per cent of {plain(builds[0].name)}."
+        screen.print(sentence, soft_wrap=True)
         screen.print(purposes(payload).table())
         if plot is not None:
             screen.print(f"Drawn: {plot}", soft_wrap=True)

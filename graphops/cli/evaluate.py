@@ -71,6 +71,7 @@ def evaluate(
 
     def show(screen: Console) -> None:
         share = percent(found.accuracy)
-        screen.print(f"{share}: {found.correct:,} of {found.count:,} {split} images of {dataset.name} right.")
+        sentence = f"{share}: {found.correct:,} of {found.count:,} {split} images of {dataset.name} right."
+        screen.print(sentence, soft_wrap=True)
 
     emit(payload, show, json, report)

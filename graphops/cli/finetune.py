@@ -47,7 +47,7 @@ def _finetune(values: dict[str, Any]) -> None:
 
     def show(screen: Console) -> None:
         print_notes(screen, payload["notes"])
-        screen.print(payload["sentence"])
+        screen.print(payload["sentence"], soft_wrap=True)
         screen.print(f"Written: {target}", soft_wrap=True)
 
     emit({"input": str(source), "output": str(target), **payload}, show, values["json"], values["report"])

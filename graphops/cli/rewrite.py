@@ -100,10 +100,10 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
         screen.print(comparison(before, after))
         print_notes(screen, outcome.notes)
         if "verify" in payload:
-            screen.print(payload["verify"]["sentence"])
+            screen.print(payload["verify"]["sentence"], soft_wrap=True)
         if "training" in payload:
             print_notes(screen, payload["training"]["notes"])
-            screen.print(payload["training"]["sentence"])
+            screen.print(payload["training"]["sentence"], soft_wrap=True)
         screen.print(f"Written: {target}", soft_wrap=True)
 
     emit(payload, show, values["json"], values["report"])

@@ -31,12 +31,13 @@ def skips(model: ModelFile, bits: Bits = 32, json: Json = False, report: Report 
     def show(screen: Console) -> None:
         if not found:
             hint = "; `graphops inline-functions` shows what its functions hide" if loaded.functions else ""
-            screen.print(f"{model} has no skip connections{hint}.")
+            screen.print(f"{model} has no skip connections{hint}.", soft_wrap=True)
             return
         screen.print(_table(found))
         screen.print(
             f"{len(found)} skip connections; buffers of {number(streaming)} bits streaming, "
-            f"{number(whole)} bits as whole maps."
+            f"{number(whole)} bits as whole maps.",
+            soft_wrap=True,
         )
 
     emit(payload, show, json, report)
