@@ -58,7 +58,6 @@ class Quantize(Pass):
     ranges: tuple[str, ...] = ()
 
     def apply(self, model: onnx.ModelProto) -> PassResult:
-        self._check()
         if _is_quantised(Editor(model)):
             note = "The network is quantised already; nothing was changed."
             return PassResult(Editor(model).finish()[0], False, (note,))
@@ -123,7 +122,8 @@ class Quantize(Pass):
             found[name] = (low, high)
         return found
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         bits = {"weights": (self.weights, 1, 8), "acts": (self.acts, 1, 8), "first_last": (self.first_last, 1, 8)}
         bits["join_acts"] = (self.join_acts, 2 if self.join_acts else 0, 10)
         for option, (value, low, high) in bits.items():

@@ -49,7 +49,8 @@ class RemoveSkips(Pass):
     scores: tuple[float, ...] = ()
     faded: bool = False
 
-    def rewrite(self, editor: Editor) -> list[str]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.stage and self.skips:
             raise PassError(self.name, f"stage {self.stage}", "skips are named as well", "give the one or the other")
         if self.stages < 1 or not 0 <= self.stage <= self.stages:
@@ -63,6 +64,8 @@ class RemoveSkips(Pass):
             raise PassError(self.name, f"order={self.order}", "all skips go where no stage is given", "give a stage")
         if not all(math.isfinite(score) for score in self.scores):
             raise PassError(self.name, "scores", f"{self.scores} are not all numbers", "measure them again")
+
+    def rewrite(self, editor: Editor) -> list[str]:
         selection = select(editor, self.name, self.skips)
         if self.stage:
             first = set(self._ranking(selection.total)[: -(-selection.total * self.stage // self.stages)])

@@ -154,7 +154,9 @@ def test_ranges_are_measured_on_images_normalised_as_said(graphops, model: Path,
 
 
 def test_sensitivity_is_measured_on_images_normalised_as_said(graphops, model: Path, images: Path) -> None:
-    answer = graphops("remove-skips", model, "--order", "sensitivity", "--stage", 1, "--data", images, "--normalisation", "0:0:0")
+    answer = graphops(
+        "remove-skips", model, "--order", "sensitivity", "--stage", 1, "--data", images, "--normalisation", "0:0:0"
+    )
     assert "'0:0:0' would divide by zero" in answer.err
 
 
