@@ -90,6 +90,16 @@ def by_name(name: str) -> Normalisation:
     raise UserError(f"There is no normalisation called {name!r}; {hint}, or spell it 'scale:means:stds'.")
 
 
+def check(name: str | None) -> None:
+    """Say that there is no normalisation ``name``; None stands for whatever fits.
+
+    Raises:
+        UserError: as :func:`by_name`.
+    """
+    if name is not None:
+        by_name(name)
+
+
 def _spelled(text: str) -> Normalisation:
     try:
         scale, means, stds = text.split(":")

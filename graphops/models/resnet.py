@@ -85,7 +85,7 @@ def _build(
     shortcut: str,
     seed: int,
 ) -> onnx.ModelProto:
-    _check(family, depth, width, classes, image, shortcut, seed)
+    check(family, depth, width, classes, image, shortcut, seed)
     net = Builder(seed)
     x = net.relu(net.batchnorm(net.conv("input", "conv1", image[0], width, 3, 1), "bn1", width), "relu1")
     inputs = width
@@ -121,14 +121,23 @@ def _shortcut(net: Builder, x: str, name: str, inputs: int, outputs: int, stride
     return net.pad_channels(sampled, f"{name}.pad", before, outputs - inputs - before)
 
 
-def _check(
+def check(
     family: str, depth: int, width: int, classes: int, image: tuple[int, int, int], shortcut: str, seed: int
 ) -> None:
+    """Say that there is no such network; see :func:`resnet`.
+
+    Raises:
+        UserError: when an argument is impossible.
+    """
+    for option, number in (("depth", depth), ("width", width), ("classes", classes), ("seed", seed)):
+        if not isinstance(number, int):
+            raise UserError(f"A {family} cannot have {option}={number!r}; give a whole number.")
     if depth < 8 or depth % 6 != 2:
         lower = max(8, depth - (depth - 2) % 6)
         near = f"{lower} or {lower + 6}" if depth >= 8 else "8, 14 or 20"
         raise UserError(f"A {family} cannot have {depth} layers; depths are 6n + 2: take {near}.")
-    if len(image) != 3 or min(image) < 1:
+    sizes = image if isinstance(image, tuple | list) else ()
+    if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise UserError(f"A {family} cannot take images of {image}; give channels, height and width, e.g. (3, 32, 32).")
     for option, value, least in (("width", width, 1), ("classes", classes, 2), ("seed", seed, 0)):
         if value < least:

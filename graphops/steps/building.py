@@ -29,13 +29,21 @@ class Build(Step):
     model: str
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        from graphops.models.build import chosen
+
+        chosen(self.model, self.options)
+
     @classmethod
     def of(cls, options: Mapping[str, Any], where: str) -> Self:
         rest = dict(options)
         model = rest.pop("model", None)
         if not isinstance(model, str):
             raise UserError(f"{where} needs the network's name; write e.g. 'build: resnet20'.")
-        return cls(model, rest)
+        try:
+            return cls(model, rest)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
 
     def run(self, model: onnx.ModelProto | None, bench: Bench) -> Outcome:
         from graphops import models

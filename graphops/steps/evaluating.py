@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import onnx
 
 from graphops.bench import Bench
+from graphops.data import normalisation
 from graphops.steps.base import Outcome, Step
+from passes.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,14 @@ class Evaluate(Step):
     keeps_model: ClassVar[bool] = True
 
     data: str | None = None
-    split: str = "test"
+    split: Literal["test", "train"] = "test"
     limit: int | None = None
     normalisation: str | None = None
+
+    def __post_init__(self) -> None:
+        normalisation.check(self.normalisation)
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"An evaluation of {self.limit} images is impossible; give at least 1.")
 
     def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
         from graphops.evaluate import evaluate

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import onnx
 
 from graphops.bench import Bench
+from graphops.data import normalisation
 from graphops.steps.base import BUILD, Outcome
 from graphops.steps.hardware import WithImages
 from passes.errors import UserError
@@ -46,6 +47,7 @@ class ExportHls(WithImages):
     normalisation: str | None = None
 
     def __post_init__(self) -> None:
+        normalisation.check(self.normalisation)
         from hls_backend.parts import part
 
         part(self.part)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import onnx
 
 from graphops.bench import Bench
+from graphops.data import normalisation
 from graphops.steps.base import Outcome
 from graphops.steps.hardware import WithImages
 from passes.errors import UserError
@@ -35,6 +36,7 @@ class Simulate(WithImages):
     normalisation: str | None = None
 
     def __post_init__(self) -> None:
+        normalisation.check(self.normalisation)
         if self.count < 1:
             raise UserError(f"A simulation of {self.count} images is impossible; give at least 1.")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from graphops.data import normalisation
 from graphops.options import make
 from passes.errors import UserError
 
@@ -88,6 +89,7 @@ class TrainOptions:
     checkpoint_steps: int | None = _field(None, "steps between two checkpoints")
 
     def __post_init__(self) -> None:
+        normalisation.check(self.normalisation)
         for name in "epochs steps batch temperature workers evaluate_limit checkpoint_steps epsilon".split():
             self._require(name, lambda v: v > 0, "above 0")
         for (
