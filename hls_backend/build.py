@@ -7,6 +7,8 @@ vectors.npz      test data: inputs and expected outputs, integers
 fifos.json       depths of the RTL's FIFOs, where a simulation measured them
 report.json      cycles, FIFO depths, estimated cost
 finn/ hls/ rtl/  one folder an emitter
+simulation/      a compiled simulation of the RTL, to use again
+synthesis/       what Yosys counted, to use again
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +50,9 @@ _BUILD, _DATAFLOW, _VECTORS, _FIFOS = "build.json", "dataflow", "vectors.npz", "
 MODEL, REPORT = "quantised.onnx", "report.json"
 """The names of the quantised graph and of the report."""
 
+_ENTRIES = {_BUILD, MODEL, _DATAFLOW, _VECTORS, _FIFOS, REPORT, *_EMITTERS, "simulation", "synthesis"}
+"""All that a build holds; what a process that was killed left half written is called ``.ENTRY.TOKEN``."""
+
 
 def emitters() -> dict[str, Emitter]:
     """The emitters, by the name of their folder."""
@@ -70,10 +76,24 @@ def check(folder: Path, force: bool) -> None:
         raise UserError(f"{folder} is no folder; choose another name for the build.")
     if not folder.exists() or not any(folder.iterdir()):
         return
-    if not (folder / _BUILD).is_file():
-        raise UserError(f"{folder} holds files that are no build's; choose another folder.")
+    if foreign := _foreign(folder):
+        raise UserError(f"{folder} holds files that are no build's, {foreign!r} for one; choose another folder.")
     if not force:
         raise UserError(f"{folder} holds a build already; choose another folder or pass --force to replace it.")
+
+
+def _foreign(folder: Path) -> str:
+    """The name of something in ``folder``, which is not empty, that is no build's; "" where it holds a build."""
+    names = {path.name for path in folder.iterdir()}
+    half_written = {name for name in names if name.startswith(tuple(f".{entry}." for entry in _ENTRIES))}
+    try:
+        fields = json.loads((folder / _BUILD).read_bytes())
+        is_ours = isinstance(fields, dict) and {"format", "flavour", "vectors"} <= fields.keys()
+    except (ValueError, OSError):
+        is_ours = False
+    # A damaged build is to be replaced as well.
+    is_build = is_ours or {_BUILD, _DATAFLOW} <= names
+    return min(names - half_written - _ENTRIES, default="" if is_build else min(names))
 
 
 def create(
@@ -135,11 +155,16 @@ def refill(folder: Path, design: Design, name: str, emit: Emitter, force: bool =
     if target.exists() and not force:
         raise UserError(f"{target} is there already; pass --force to write it again.")
     try:
-        with _replacing(target.absolute()) as new:
+        with (
+            _replacing(target.absolute()) as new,
+            tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as gone,
+        ):
             emit(design, new)
             _flush(new)
-        (folder / _FIFOS).unlink(missing_ok=True)
-        _describe(folder, design)
+            # A stop from here on leaves no RTL, but never RTL with depths that the build does not know of.
+            if target.exists():
+                os.rename(target, Path(gone) / name)
+            _describe(folder, design)
     except OSError as error:
         raise UserError(
             f"{target} was not written: {error.strerror or error}; mend that or write elsewhere."
@@ -187,6 +212,8 @@ def _describe(folder: Path, design: Design) -> None:
     """Write the report, and the depths of FIFOs where they were measured."""
     if design.measured:
         _write(folder / _FIFOS, _json(asdict(design.measured)))
+    else:
+        (folder / _FIFOS).unlink(missing_ok=True)
     _write(folder / REPORT, _json(asdict(report(design))))
 
 
@@ -225,7 +252,10 @@ def _fields(design: Design) -> dict[str, Any]:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder that becomes ``folder`` when the block ends well, and vanishes when it does not."""
+    """A new folder that becomes ``folder`` when the block ends well, and vanishes when it does not.
+
+    The old one stays until the new one is in its place.
+    """
     token = secrets.token_hex(4)
     new, old = (folder.with_name(f".{folder.name}.{token}.{what}") for what in ("new", "old"))
     new.mkdir()
@@ -233,13 +263,10 @@ def _replacing(folder: Path) -> Iterator[Path]:
         yield new
         if folder.exists():
             os.rename(folder, old)
-        try:
-            os.rename(new, folder)
-        except OSError:
-            if old.exists():
-                os.rename(old, folder)
-            raise
+        os.rename(new, folder)
     finally:
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

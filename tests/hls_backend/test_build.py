@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,13 +89,13 @@ def test_random_test_data_are_integers_that_the_host_sends(
 
 def test_an_existing_build_stays_without_force(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
     folder = tmp_path / "build"
-    build.create(folder, design, model, {"notes": emit_note})
+    build.create(folder, design, model, {"rtl": emit_note})
     before = files(folder)
     with pytest.raises(UserError, match=r"holds a build already; .* --force"):
         build.create(folder, design, model, {})
     assert files(folder) == before
     build.create(folder, design, model, {}, force=True)
-    assert files(folder).keys() == before.keys() - {"notes/note"}
+    assert files(folder).keys() == before.keys() - {"rtl/note"}
     assert [p.name for p in tmp_path.iterdir()] == ["build"]
 
 
@@ -130,6 +131,63 @@ def test_force_replaces_builds_and_nothing_else(design: Design, model: onnx.Mode
     empty.mkdir()
     build.create(empty, design, model, {})
     assert build.load(empty).clock_mhz == 125
+
+
+def test_force_keeps_what_no_build_has(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    project, other = tmp_path / "project", tmp_path / "build"
+    (project / "src").mkdir(parents=True)
+    (project / "build.json").write_text('{"name": "js"}')
+    build.create(other, design, model, {})
+    (other / "thesis.tex").write_text("precious")
+    before = files(tmp_path)
+    for folder, named in ((project, "src"), (other, "thesis.tex")):
+        with pytest.raises(UserError, match=rf"no build's, '{named}' for one"):
+            build.create(folder, design, model, {}, force=True)
+    (project / "src").rmdir()
+    with pytest.raises(UserError, match=r"no build's, 'build.json' for one"):
+        build.create(project, design, model, {}, force=True)
+    assert files(tmp_path) == before
+    (other / "thesis.tex").unlink()
+    (other / "synthesis").mkdir()
+    (other / ".fifos.json.0123abcd").write_text("half")
+    (other / "build.json").write_text("{")
+    build.create(other, design, model, {}, force=True)
+    assert build.load(other).clock_mhz == 125
+
+
+def test_a_stop_before_the_new_build_is_in_place_keeps_the_old_one(
+    design: Design, model: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.create(tmp_path / "build", design, model, {})
+    before, rename = files(tmp_path), os.rename
+
+    def stopped(source: Path, target: Path) -> None:
+        if source.suffix == ".new":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        build.create(tmp_path / "build", design, model, {}, force=True)
+    assert files(tmp_path) == before
+
+
+def test_a_stop_leaves_no_rtl_of_depths_that_the_build_does_not_know(
+    design: Design, model: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "build"
+    (name,) = design.depths("rtl")
+    measured = replace(design, measured=Measured({name: 5}, design.depths("rtl"), 1234.5, 6, 17))
+    build.create(folder, measured, model, {"rtl": emit_note})
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "_describe", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        build.refill(folder, design, "rtl", emit_note, force=True)
+    assert not (folder / "rtl").exists()
+    assert build.load(folder).measured == measured.measured
 
 
 def test_a_folder_without_a_build(tmp_path: Path) -> None:
