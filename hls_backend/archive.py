@@ -7,12 +7,10 @@ code: layers are looked up among those that there are, types among qonnx's integ
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
-import os
 import re
-import tempfile
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,11 +20,13 @@ import onnx
 from hls_backend import layers as known
 from hls_backend.dataflow import Dataflow, End, Folding, Layer, Stream
 from hls_backend.datatypes import named
+from hls_backend.files import write
 from hls_backend.progression import Progression
 from passes.errors import UserError
 
 _FORMAT = 1
 _GRAPH, _ARRAYS, _HOST = "dataflow.json", "parameters.npz", "host.onnx"
+_PLAIN = {"int": int, "bool": bool, "str": str}
 _TYPE = re.compile(r"BINARY|BIPOLAR|U?INT\d{1,3}")
 
 
@@ -42,14 +42,15 @@ def save(dataflow: Dataflow, folder: Path) -> None:
         "name": dataflow.name,
         "layers": [_layer_fields(layer, arrays) for layer in dataflow.layers],
         "streams": [_stream_fields(stream, arrays) for stream in dataflow.streams],
+        "has_host": dataflow.host is not None,
         "host_axes": list(dataflow.host_axes),
     }
-    _write(folder / _ARRAYS, lambda file: np.savez_compressed(file, **cast(Any, arrays)))
+    compressed = io.BytesIO()
+    np.savez_compressed(compressed, **cast(Any, arrays))
+    write(folder / _ARRAYS, compressed.getvalue())
     if dataflow.host is not None:
-        host = dataflow.host.SerializeToString()
-        _write(folder / _HOST, lambda file: file.write(host))
-    text = json.dumps(description, indent=1)
-    _write(folder / _GRAPH, lambda file: file.write(text.encode()))
+        write(folder / _HOST, dataflow.host.SerializeToString())
+    write(folder / _GRAPH, json.dumps(description, indent=1).encode())
 
 
 def load(folder: Path) -> Dataflow:
@@ -66,22 +67,21 @@ def load(folder: Path) -> Dataflow:
             raise UserError(f"The dataflow in {str(folder)!r} is of another version of graphops; export it again.")
         with np.load(folder / _ARRAYS, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        host = onnx.load(folder / _HOST) if (folder / _HOST).is_file() else None
+        # Builds that say nothing of it are of networks of floats.
+        host = onnx.load(folder / _HOST) if description.get("has_host", True) else None
         found = tuple(_layer(fields, arrays) for fields in description["layers"])
         streams = tuple(_stream(fields, arrays) for fields in description["streams"])
-        return Dataflow(description["name"], found, streams, host, tuple(description["host_axes"]))
+        dataflow = Dataflow(description["name"], found, streams, host, tuple(description["host_axes"]))
+        for layer in dataflow.layers:
+            if layer.folding not in layer.foldings():
+                raise ValueError(f"{layer.name} cannot be folded by {layer.folding}")
+        return dataflow
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy, zipfile, zlib, protobuf: each has errors of its own for what is damaged
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"The dataflow in {str(folder)!r} is damaged ({reason}); make it again with `graphops export-hls --force`."
-        ) from error
-    except Exception as error:  # protobuf has an error of its own for each of its implementations
-        if type(error).__name__ != "DecodeError":
-            raise
-        raise UserError(
-            f"{str(folder / _HOST)!r} is no ONNX file; make it again with `graphops export-hls --force`."
         ) from error
 
 
@@ -139,12 +139,16 @@ def _layer(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer
             value = tuple(_type(item) for item in value) if isinstance(value, list) else _type(value)
         elif field.name == "folding":
             value = Folding(**value)
+        elif type(value) is not _PLAIN.get(str(field.type), type(value)):
+            raise ValueError(f"{place} is {value!r}")
         given[field.name] = tuple(value) if isinstance(value, list) else value
     return layer_class(**given)
 
 
 def _stream(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Stream:
     name = fields["name"]
+    if not 0 < fields["depth"] < 2**31:
+        raise ValueError(f"{name} is {fields['depth']} deep")
     ends = {key: End(**fields[key]) if fields[key] else None for key in ("source", "target")}
     return Stream(
         name,
@@ -163,16 +167,3 @@ def _type(name: str) -> Any:
     if not _TYPE.fullmatch(name):
         raise ValueError(f"{name!r} is no integer type")
     return named(name)
-
-
-def _write(path: Path, write: Callable[[Any], object]) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -16,11 +16,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import math
 import os
 import secrets
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,6 +33,7 @@ import onnx
 from hls_backend import archive
 from hls_backend.dataflow import Dataflow, Flavour
 from hls_backend.design import Design, Measured, Vectors
+from hls_backend.files import write
 from hls_backend.parts import part
 from hls_backend.report import report
 from hls_backend.widths import insert_width_converters
@@ -121,7 +122,7 @@ def create(
     try:
         with _replacing(folder.absolute()) as new:
             progress("dataflow")
-            _write(new / MODEL, model.SerializeToString())
+            write(new / MODEL, model.SerializeToString())
             (new / _DATAFLOW).mkdir()
             archive.save(design.dataflow, new / _DATAFLOW)
             with open(new / _VECTORS, "wb") as file:
@@ -131,7 +132,7 @@ def create(
                 progress(name)
                 (new / name).mkdir()
                 emit(design, new / name)
-            _write(new / _BUILD, _json(_fields(design)))
+            write(new / _BUILD, _json(_fields(design)))
             _flush(new)
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -188,20 +189,29 @@ def load(folder: Path) -> Design:
             raise ValueError(f"there is no flavour {fields['flavour']!r}")
         with np.load(folder / _VECTORS, allow_pickle=False) as stored:
             vectors = Vectors(stored["inputs"], stored["outputs"], str(fields["vectors"]))
+        inputs, outputs, layers = map(len, (dataflow.inputs, dataflow.outputs, dataflow.layers))
+        if (inputs, outputs) != (1, 1) or not layers:
+            raise ValueError(f"the dataflow has {inputs} inputs, {outputs} outputs and {layers} layers")
         for array, stream in ((vectors.inputs, dataflow.inputs[0]), (vectors.outputs, dataflow.outputs[0])):
             if array.shape[1:] != stream.shape or array.dtype.kind not in "iu":
                 raise ValueError(f"the test data are {array.dtype} {list(array.shape)}")
-        target = fields["target_fps"]
+        if not len(vectors.inputs) == len(vectors.outputs) > 0:
+            raise ValueError(f"the test data are {len(vectors.inputs)} inputs and {len(vectors.outputs)} outputs")
+        target, clock = fields["target_fps"], float(fields["clock_mhz"])
+        if not 0 < clock < math.inf:
+            raise ValueError(f"the clock is {clock} MHz")
         return Design(
             dataflow,
             part(fields["device"]),
-            float(fields["clock_mhz"]),
+            clock,
             None if target is None else float(target),
             fields["flavour"],
             vectors,
             _measured(folder, dataflow),
         )
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except UserError:
+        raise
+    except Exception as error:  # numpy, zipfile, zlib: each has errors of its own for what is damaged
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"The build in {str(folder)!r} is damaged ({reason}); make it again with `graphops export-hls --force`."
@@ -211,10 +221,10 @@ def load(folder: Path) -> Design:
 def _describe(folder: Path, design: Design) -> None:
     """Write the report, and the depths of FIFOs where they were measured."""
     if design.measured:
-        _write(folder / _FIFOS, _json(asdict(design.measured)))
+        write(folder / _FIFOS, _json(asdict(design.measured)))
     else:
         (folder / _FIFOS).unlink(missing_ok=True)
-    _write(folder / REPORT, _json(asdict(report(design))))
+    write(folder / REPORT, _json(asdict(report(design))))
 
 
 def _measured(folder: Path, dataflow: Dataflow) -> Measured | None:
@@ -284,13 +294,3 @@ def _flush(folder: Path) -> None:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The whole file, or none."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(new, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)

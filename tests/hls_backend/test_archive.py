@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,39 @@ def test_damaged_files(file: str, dataflow: Dataflow, tmp_path: Path) -> None:
     path = tmp_path / file
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match="make it again with `graphops export-hls --force`"):
+        load(tmp_path)
+
+
+def test_the_host_s_part_is_missed(dataflow: Dataflow, tmp_path: Path) -> None:
+    """Without it, an image's floats would pass for integers."""
+    save(dataflow, tmp_path)
+    (tmp_path / "host.onnx").unlink()
+    with pytest.raises(UserError, match=r"is damaged .*host.onnx"):
+        load(tmp_path)
+    save(dataclasses.replace(dataflow, host=None), tmp_path)
+    assert load(tmp_path).host is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("layers", "folding"), {"pe": 3, "simd": 5}),
+        (("layers", "type"), 7),
+        (("layers", "name"), None),
+        (("streams", "depth"), math.inf),
+        (("streams", "depth"), 2**70),
+        (("streams",), []),
+    ],
+)
+def test_damaged_values(place: tuple[str, ...], value: object, dataflow: Dataflow, tmp_path: Path) -> None:
+    save(dataflow, tmp_path)
+    description = json.loads((tmp_path / "dataflow.json").read_text())
+    if len(place) == 1:
+        description[place[0]] = value
+    else:
+        next(item for item in description[place[0]] if place[1] in item)[place[1]] = value
+    (tmp_path / "dataflow.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match="is damaged"):
         load(tmp_path)
 
 

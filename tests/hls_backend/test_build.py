@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import replace
@@ -203,6 +204,34 @@ def test_damaged_files(file: str, design: Design, model: onnx.ModelProto, tmp_pa
     (folder / file).write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=r"is damaged .*graphops export-hls --force"):
         build.load(folder)
+
+
+@pytest.mark.parametrize("fields", [{"device": 7}, {"clock_mhz": 0}, {"target_fps": [1]}])
+def test_damaged_values(fields: dict[str, object], design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    build.create(folder, design, model, {})
+    whole = json.loads((folder / "build.json").read_text())
+    (folder / "build.json").write_text(json.dumps(whole | fields))
+    with pytest.raises(UserError, match="is damaged"):
+        build.load(folder)
+
+
+def test_a_byte_that_changed_is_said_or_harmless(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    build.create(folder, design, model, {})
+    content = (folder / "vectors.npz").read_bytes()
+    for place in range(0, len(content), 23):
+        (folder / "vectors.npz").write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        with contextlib.suppress(UserError):
+            build.load(folder)
+
+
+def test_a_build_has_test_data(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    build.create(tmp_path / "build", design, model, {})
+    none = {name: getattr(design.vectors, name)[:0] for name in ("inputs", "outputs")}
+    np.savez(tmp_path / "build" / "vectors.npz", **none)
+    with pytest.raises(UserError, match=r"is damaged .the test data are 0 inputs and 0 outputs"):
+        build.load(tmp_path / "build")
 
 
 def test_test_data_of_another_network(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
