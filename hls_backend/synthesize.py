@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,11 +18,12 @@ from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from hls_backend import rtl
 from hls_backend.dataflow import Dataflow, Port
 from hls_backend.design import Design
+from hls_backend.files import write
 from hls_backend.instance import Instance
 from passes.errors import UserError
 
@@ -150,7 +150,7 @@ def synthesize(
     keys = {name: _key(_files(piece), how) for name, piece in pieces.items()}
     # Whatever is done already, the same layers go together, so that a stop changes no count.
     batches = _batches({key: pieces[name] for name, key in keys.items()}, together)
-    waiting = [batch for batch in batches if not all((work / f"{key}.json").is_file() for key in batch)]
+    waiting = [batch for batch in batches if not all(_stored(work / f"{key}.json") for key in batch)]
     count = sum(map(len, waiting))
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(_synthesize, batch, family, work): len(batch) for batch in waiting}
@@ -163,10 +163,7 @@ def synthesize(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    layers = [
-        LayerCells(name, pieces[name].op, Cells(**json.loads((work / f"{key}.json").read_text())))
-        for name, key in keys.items()
-    ]
+    layers = [LayerCells(name, pieces[name].op, Cells(**_stored(work / f"{key}.json"))) for name, key in keys.items()]
     layers.append(LayerCells("reset", "top", Cells(ffs=1)))
     return Synthesis(family, tuple(layers), sum((layer.cells for layer in layers), Cells()))
 
@@ -260,6 +257,15 @@ def _together(pieces: Iterable[_Piece]) -> dict[str, str]:
     return {**texts, "batch.sv": _module("batch", ports, body)}
 
 
+def _stored(path: Path) -> dict[str, Any]:
+    """What was counted before; empty where nothing was, or it cannot be read."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _key(texts: Mapping[str, str], how: str) -> str:
     digest = hashlib.sha256(f"{_RECIPE} {how}".encode())
     for name, text in sorted(texts.items()):
@@ -292,9 +298,7 @@ def _synthesize(batch: Mapping[str, _Piece], family: str, work: Path) -> None:
         modules = json.loads((place / "cells.json").read_text())["modules"]
     for number, key in enumerate(batch):
         cells = Cells.of(modules["\\unit" if len(batch) == 1 else f"\\unit_{number}"]["num_cells_by_type"])
-        temporary = work / f"{key}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(asdict(cells)))
-        os.replace(temporary, work / f"{key}.json")
+        write(work / f"{key}.json", json.dumps(asdict(cells)).encode())
 
 
 # -- place and route -------------------------------------------------------------------------------------------
@@ -332,11 +336,10 @@ def place_ecp5(sources: Path, work: Path, progress: Callable[[float, float, str]
     for path in sorted([*sources.glob("*.sv"), *sources.glob("*.mem")]):
         digest.update(path.name.encode() + path.read_bytes())
     result = work / f"ecp5-{digest.hexdigest()[:32]}.json"
-    if not result.is_file():
+    if not _stored(result):
         work.mkdir(parents=True, exist_ok=True)
-        found = _place(sources, progress)
-        result.write_text(json.dumps(asdict(found)))
-    stored = json.loads(result.read_text())
+        write(result, json.dumps(asdict(_place(sources, progress))).encode())
+    stored = _stored(result)
     return Placement(stored["mhz"], tuple(stored["all_mhz"]), stored["size"])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,6 +48,23 @@ def test_layers_are_synthesised_once_and_summed(dense: Design, tmp_path: Path, m
     assert compared.waiting_bits == 0
     assert compared.purposes["skips"] == Cells()
     assert compared.figures["FF"] == found.total.ffs
+
+
+def test_what_cannot_be_read_is_counted_again(dense: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = json.dumps(asdict(Cells(luts=7)))
+
+    def count(batch: dict[str, object], family: str, work: Path) -> None:
+        for key in batch:
+            (work / f"{key}.json").write_text(cells)
+
+    monkeypatch.setattr(module, "_synthesize", count)
+    monkeypatch.setattr(module, "_require", lambda package: None)
+    found = synthesize(dense, "xc7", tmp_path)
+    damaged = sorted(tmp_path.iterdir())[0]
+    for content in ("", '{"luts": 7', "[]"):
+        damaged.write_text(content)
+        assert synthesize(dense, "xc7", tmp_path) == found
+        assert damaged.read_text() == cells
 
 
 def test_an_unknown_family_is_refused(dense: Design, tmp_path: Path) -> None:
