@@ -171,13 +171,13 @@ def _built(sources: Path, work: Path, progress: Progress) -> Path:
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes())
-    key = work / "key"
-    if key.is_file() and key.read_text() == digest.hexdigest():
-        return work / "made" / "simulation"
+    key, program = work / "key", work / "made" / "simulation"
+    if key.is_file() and program.is_file() and key.read_text() == digest.hexdigest():
+        return program
     progress(0, 1, "compiling")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    program = verilator.build(files, work / "made")
+    verilator.build(files, program.parent)
     key.write_text(digest.hexdigest())
     return program
 

@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
-from importlib.resources import files
+import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from passes.errors import UserError
 TOOLS = {"perl": "perl", "make": "make", "g++": "g++"}
 """What Verilator runs, and the package of most distributions that it is in."""
 
+_MAIN = Path(__file__).parent / "rtl" / "simulation.cpp"
 _COMPILER = ("CXX=g++", "LINK=g++", "AR=ar", "CFG_LDLIBS_THREADS=-pthread")
 
 
@@ -49,15 +50,30 @@ def command() -> tuple[list[str], dict[str, str]]:
 def build(sources: Sequence[Path], folder: Path, jobs: int = 2) -> Path:
     """Compile ``sources``, among them a module ``testbench`` with nothing but a clock, into a program in ``folder``.
 
+    It is compiled in a temporary folder: the makefiles that Verilator writes take no path with a space.
+
     Args:
         sources: SystemVerilog files; memories are read from the folder that the program runs in.
-        folder: for what is generated.
+        folder: for the program; made where it is missing.
         jobs: compilers at once.
 
     Raises:
-        UserError: when a tool is missing or fails.
+        UserError: when a tool is missing or fails, or the temporary folder's path has a space.
     """
     call, environment = command()
+    if re.search(r"\s", tempfile.gettempdir()):
+        raise UserError(
+            f"Verilator takes no path with a space, as {tempfile.gettempdir()!r} is; set TMPDIR to another."
+        )
+    with tempfile.TemporaryDirectory(prefix="graphops-verilator-") as temporary:
+        work = Path(temporary)
+        given = [shutil.copy(path, work) for path in (_MAIN, *sources)]
+        _compile([*call, *map(str, given)], environment, work / "made", jobs)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.move(work / "made" / "simulation", folder / "simulation"))
+
+
+def _compile(call: Sequence[str], environment: Mapping[str, str], folder: Path, jobs: int) -> None:
     options = [
         "--cc",
         "--exe",
@@ -76,25 +92,12 @@ def build(sources: Sequence[Path], folder: Path, jobs: int = 2) -> Path:
     tuning = ["--output-split", "20000"]
     for setting in ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1", "CFG_CXXFLAGS_PCH_I=-include", *_COMPILER):
         tuning += ["-MAKEFLAGS", setting]
-    main = str(files("hls_backend") / "rtl" / "simulation.cpp")
-    given = [main, *(str(path.resolve()) for path in sources)]
-    name = [
-        "--top-module",
-        "testbench",
-        "-j",
-        str(jobs),
-        "-Wno-fatal",
-        "--Mdir",
-        str(folder.resolve()),
-        "-o",
-        "simulation",
-    ]
-    done = subprocess.run([*call, *options, *tuning, *name, *given], env=environment, capture_output=True, text=True)
+    name = ["--top-module", "testbench", "-j", str(jobs), "-Wno-fatal", "--Mdir", str(folder), "-o", "simulation"]
+    done = subprocess.run([*call, *options, *tuning, *name], env=environment, capture_output=True, text=True)
     if done.returncode:
         found = re.search(r"^%Error.*$|error:.*$", done.stdout + done.stderr, re.MULTILINE)
         said = found[0] if found else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UserError(f"Verilator did not build the simulation ({said}); report this with the build folder.")
-    return folder / "simulation"
 
 
 def lint(sources: Sequence[Path], top: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from hls_backend import rtl, verilator
 from hls_backend.design import Design
 from hls_backend.instance import Instance, memory_text, pack, signed_bits
-from hls_backend.simulate import Simulation, simulate
+from hls_backend.simulate import Simulation, prepare, simulate
 from passes.errors import UserError
 from tests.hls_backend.rtl.test_modules import needs_verilator
 
@@ -138,6 +140,33 @@ def test_a_fifo_too_shallow_for_its_skip_is_a_deadlock(residual: Design, written
 def test_without_rtl_it_says_how_to_make_it(residual: Design, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="export-rtl"):
         simulate(residual, residual.vectors, tmp_path, tmp_path / "work")
+
+
+def test_verilator_sees_no_space_and_a_program_that_is_gone_is_compiled_again(
+    residual: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, work = tmp_path / "my build" / "rtl", tmp_path / "my build" / "simulation"
+    sources.mkdir(parents=True)
+    rtl.emit(residual, sources)
+    compiled: list[Path] = []
+
+    def compile(call: Sequence[str], environment: object, folder: Path, jobs: int) -> None:
+        assert not any(" " in text for text in (*call, str(folder)))
+        compiled.append(folder)
+        folder.mkdir()
+        (folder / "simulation").write_text("a program")
+
+    monkeypatch.setattr(verilator, "command", lambda: (["verilator"], {}))
+    monkeypatch.setattr(verilator, "_compile", compile)
+    for _ in range(2):
+        program = prepare(residual, residual.vectors, sources, work).program
+    assert len(compiled) == 1
+    program.unlink()
+    assert prepare(residual, residual.vectors, sources, work).program.read_text() == "a program"
+    assert not compiled[0].exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a b"))
+    with pytest.raises(UserError, match="set TMPDIR to another"):
+        verilator.build([], work)
 
 
 def test_without_a_compiler_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
