@@ -14,20 +14,13 @@ from passes.errors import UserError
 _WIDEST = 32768
 """Bits of the widest ap_int that there can be."""
 
-_KEYWORDS = frozenset(
-    "input output reps and asm auto bool break case catch char class const continue default delete do double else enum "
-    "explicit extern false float for friend goto if inline int long main mutable namespace new not operator or private "
-    "protected public register return short signed sizeof static struct switch template this throw true try typedef "
-    "typename union unsigned using virtual void volatile while xor".split()
-)
-
 
 @dataclass(frozen=True)
 class Wire:
     """A stream of the top; a FIFO's two streams are one.
 
     Attributes:
-        name: in C++.
+        name: that simulations and depths.txt know it by.
         width: bits.
         depth: words that it holds.
     """
@@ -35,6 +28,11 @@ class Wire:
     name: str
     width: int
     depth: int
+
+    @property
+    def variable(self) -> str:
+        """In C++; no keyword, no macro and nothing that a header declares ends so."""
+        return f"{self.name}_stream"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +52,7 @@ class Top:
         dataflow: with width converters and FIFOs, one input and one output.
 
     Attributes:
-        name: of the function.
+        name: of the function; like a stream's, it has an end that keeps it apart from all that headers declare.
         wires: its streams, but for the input and the output.
         layers: in the order of their calls.
 
@@ -66,7 +64,7 @@ class Top:
         (self._input,), (self._output,) = dataflow.inputs, dataflow.outputs
         self._dataflow = dataflow
         names = Names(["input", "output"])
-        self.name = names(dataflow.name)
+        self.name = names(f"{dataflow.name}_top")
         self.wires: list[Wire] = []
         found: dict[str, str] = {}
         for layer in dataflow.layers:
@@ -82,21 +80,23 @@ class Top:
         if isinstance(layer, StreamingFIFO):
             (before,) = self._dataflow.inputs_of(layer)
             if stream.target is None:  # the host's side of the output is as deep as the host makes it
-                self.wires = [w for w in self.wires if w.name != found[before.name]]
+                self.wires = [w for w in self.wires if w.variable != found[before.name]]
                 found[before.name] = found[stream.name] = "output"
                 return
             if before.source is None:
                 found[stream.name] = "input"
                 return
-            wire, name = found[before.name], names(stream.name)  # known by the name that the stream has elsewhere
-            found[before.name] = found[stream.name] = name
-            self.wires = [replace(w, name=name, depth=layer.depth) if w.name == wire else w for w in self.wires]
+            place = [w.variable for w in self.wires].index(found[before.name])
+            # Known by the name that the stream has elsewhere.
+            wire = self.wires[place] = replace(self.wires[place], name=names(stream.name), depth=layer.depth)
+            found[before.name] = found[stream.name] = wire.variable
             return
         if stream.target is None:
             found[stream.name] = "output"
             return
-        found[stream.name] = names(stream.name)
-        self.wires.append(Wire(found[stream.name], self._dataflow.width(stream), max(2, stream.depth)))
+        wire = Wire(names(stream.name), self._dataflow.width(stream), max(2, stream.depth))
+        found[stream.name] = wire.variable
+        self.wires.append(wire)
 
     def _place(self, layer: Layer, found: dict[str, str], names: Names) -> Placed:
         name = names(layer.name)
@@ -174,8 +174,8 @@ class Top:
         lines += ["#pragma HLS dataflow", ""]
         for wire in self.wires:
             lines += [
-                f'  static hls::stream<ap_uint<{wire.width}>> {wire.name}("{wire.name}");',
-                f"#pragma HLS stream variable={wire.name} depth={wire.depth}",
+                f'  static hls::stream<ap_uint<{wire.width}>> {wire.variable}("{wire.name}");',
+                f"#pragma HLS stream variable={wire.variable} depth={wire.depth}",
             ]
         lines += ["", *(f"  LAYER({p.name}, {p.call});" for p in self.layers), "  RUN_LAYERS();", "}"]
         return _text(lines)
@@ -218,7 +218,7 @@ class Names:
     """Makes C++ identifiers that differ."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken) | _KEYWORDS
+        self._taken = set(taken)
 
     def __call__(self, name: str) -> str:
         plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or "unnamed"

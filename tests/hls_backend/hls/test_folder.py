@@ -37,13 +37,16 @@ def test_the_top_calls_every_layer_once(the_block: Designer, folder: Path) -> No
     assert [template for _, template in calls].count("AddStreams_Batch") == 1
     assert "#pragma HLS dataflow" in source
     wires = re.findall(
-        r"static hls::stream<ap_uint<\d+>> (\w+)\(\"(\w+)\"\);\n#pragma HLS stream variable=(\w+) ", source
+        r"static hls::stream<ap_uint<\d+>> (\w+)_stream\(\"(\w+)\"\);\n#pragma HLS stream variable=(\w+)_stream ",
+        source,
     )
     assert wires
     assert all(len(set(names)) == 1 for names in wires)
     body = source[source.index("#pragma HLS dataflow") :]
     for name, *_ in wires:
-        assert len(re.findall(rf"[(,] ?{name}\b", body.split("LAYER", 1)[1])) == 2, "one writes it and one reads it"
+        assert len(re.findall(rf"[(,] ?{name}_stream\b", body.split("LAYER", 1)[1])) == 2, (
+            "one writes it and one reads it"
+        )
 
 
 def test_a_fifo_is_the_depth_of_its_stream(the_block: Designer, folder: Path) -> None:
@@ -76,14 +79,28 @@ def test_weights_lie_in_words_the_first_in_the_lowest_bits() -> None:
 
 def test_names_are_identifiers_and_differ() -> None:
     names = Names(["input"])
-    assert [names(n) for n in ("a.b", "a/b", "3x", "", "input", "int", "réseau")] == [
+    assert [names(n) for n in ("a.b", "a/b", "3x", "", "input", "réseau")] == [
         "a_b",
         "a_b_2",
         "n3x",
         "unnamed",
         "input_2",
-        "int_2",
         "r_seau",
+    ]
+
+
+@pytest.mark.parametrize("name", ["int", "not_eq", "std", "NULL", "errno", "Input", "Slice", "LAYER", "TOP", "reps"])
+def test_no_name_is_a_keyword_or_a_header_s(name: str) -> None:
+    """Whatever a network and its tensors are called: only the ends of the names that C++ sees are ours."""
+    shape, type = (2, 2, 1), named("UINT2")
+    pads = [FMPadding(f"pad{n}", (2, 2), 1, type, (0, 0, 0, 0)) for n in range(2)]
+    ends = [("x", None, End("pad0")), (name, End("pad0"), End("pad1")), ("y", End("pad1"), None)]
+    top = Top(Dataflow(name, tuple(pads), tuple(Stream(n, shape, type, a, b) for n, a, b in ends)))
+    assert f"void {name}_top(" in top.source()
+    assert f'> {name}_stream("{name}")' in top.source()
+    assert re.findall(r"LAYER\(\w+, .*\((.*)\)\);", top.source()) == [
+        f"input, {name}_stream, reps",
+        f"{name}_stream, output, reps",
     ]
 
 
@@ -149,7 +166,7 @@ def test_the_tcl_takes_every_step(folder: Path) -> None:
         "export_design",
     ]
     told = {call[0]: call[1:] for call in calls}
-    assert told["set_top"] == ["resblock"]
+    assert told["set_top"] == ["resblock_top"]
     assert told["set_part"] == ["xc7z020clg400-1"]
     assert told["create_clock"][:2] == ["-period", "10"]
     assert told["csim_design"] == ["-argv", str(folder / "data")]
@@ -177,7 +194,7 @@ def test_no_name_in_the_tcl_is_more_than_text(the_block: Designer, tmp_path: Pat
     odd = replace(design.dataflow, name='[exec touch x] $env(HOME) "')
     emit(replace(design, dataflow=odd), tmp_path)
     told = {call[0]: call[1:] for call in run_tcl(tmp_path / "run_hls.tcl")}
-    assert told["set_top"] == ["exec_touch_x_env_HOME"]
+    assert told["set_top"] == ["exec_touch_x_env_HOME_top"]
 
 
 def test_the_makefile_compiles_what_is_there(folder: Path) -> None:
