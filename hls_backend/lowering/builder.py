@@ -22,6 +22,9 @@ MOST = 2**28
 _DERIVED = re.compile(r"_(fifo|dwc\d*|reshape|widened)(_in|_out)?$")
 """How the names end that FIFOs, width converters and what FINN wants besides get from their stream's."""
 
+LONGEST = 100
+"""Letters of a name: files are called after it, with more before and behind."""
+
 
 class Builder:
     """Collects layers and the wires between them."""
@@ -146,9 +149,9 @@ class Builder:
 
 
 def identifier(text: str) -> str:
-    """``text`` as a name in C++ and Verilog; empty where none of it can stay."""
+    """``text`` as a name in C++ and Verilog, of no more than `LONGEST` letters; empty where none of it can stay."""
     clean = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
-    return clean if not clean or clean[0].isalpha() else f"n{clean}"
+    return (clean if not clean or clean[0].isalpha() else f"n{clean}")[:LONGEST].rstrip("_")
 
 
 def _stream(wire: Wire, name: str, source: End | None, target: End | None) -> Stream:

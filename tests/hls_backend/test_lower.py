@@ -384,15 +384,17 @@ def test_what_no_output_needs_is_left_out() -> None:
     assert kinds(lower(net.model(y)).dataflow) == {"MVAU": 1, "Thresholding": 1}
 
 
-def test_layers_have_names_that_any_language_takes() -> None:
+@pytest.mark.parametrize("name", ["/features.{}/0conv::x", "layer/" * 60 + "{}"])
+def test_layers_have_names_that_any_language_and_file_system_takes(name: str) -> None:
     net = Net((2, 4, 4))
     model = net.model(net.quant(net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1)), 0.2, 4))
     for i, node in enumerate(model.graph.node):
-        node.name = f"/features.{i}/0conv::x"
+        node.name = name.format(i)
     dataflow = lower(model).dataflow
     names = [n.name for n in dataflow.layers] + [s.name for s in dataflow.streams]
     assert all(name.isidentifier() and name.isascii() for name in names)
     assert len(set(names)) == len(names)
+    assert max(map(len, names)) < 110
 
 
 def test_no_layer_is_called_as_the_fifo_of_a_stream_will_be() -> None:
