@@ -248,13 +248,13 @@ def synthesis_figures(found: Synthesis, design: Design, placed: Placement | None
 
 
 def synth(
-    folder: Path, family: str, place: bool, jobs: int, progress: Progress, together: bool = False
+    folder: Path, family: str | None, place: bool, jobs: int, progress: Progress, together: bool = False
 ) -> tuple[Synthesis, Placement | None]:
     """Synthesise the build in ``folder``; what was done there before is not done again.
 
     Args:
         folder: a build.
-        family: of the part.
+        family: of the part; None for that of the build's own.
         place: whether to place and route the whole design on ECP5 as well.
         jobs: processes at once.
         progress: is told layers done, layers in all, and what is going on.
@@ -266,14 +266,14 @@ def synth(
     from hls_backend.build import load
     from hls_backend.synthesize import place_ecp5, synthesize
 
-    work = folder / SYNTHESIS
-    found = synthesize(load(folder), family, work, jobs, progress, together)
+    work, design = folder / SYNTHESIS, load(folder)
+    found = synthesize(design, family or design.part.family, work, jobs, progress, together)
     return found, place_ecp5(folder / RTL, work, progress) if place else None
 
 
 def compare(
     builds: Sequence[tuple[str, Path]],
-    family: str,
+    family: str | None,
     place: bool,
     jobs: int,
     progress: Callable[[str], Progress],
@@ -287,12 +287,17 @@ def compare(
         progress: told a build's name, gives what is told of its progress.
 
     Raises:
-        UserError: as `synth`.
+        UserError: as `synth`; when no family is given and the builds' parts are of several.
     """
     from hls_backend.build import load
     from hls_backend.comparison import summarise
 
     designs = [load(folder) for _, folder in builds]
+    families = {family or design.part.family for design in designs}
+    if len(families) > 1:
+        said = ", ".join(f"{name} is for {design.part.name}" for (name, _), design in zip(builds, designs, strict=True))
+        raise UserError(f"The builds' parts are of several families ({said}); choose one to count for with --family.")
+    (family,) = families
     found = []
     for (name, folder), design in zip(builds, designs, strict=True):
         cells, placed = synth(folder, family, place, jobs, progress(name), together)

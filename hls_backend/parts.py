@@ -33,6 +33,11 @@ class Part:
     dsps: int
     device: str
 
+    @property
+    def family(self) -> str:
+        """As Yosys calls it: 7 series or UltraScale+; no part here is of another."""
+        return "xc7" if self.name.startswith("xc7") else "xcup"
+
 
 _PARTS = {
     part.name: part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="D
 
 def compare(
     builds: Builds,
-    family: FamilyName = "xc7",
+    family: FamilyName = None,
     place: Place = None,
     plot: Plot = None,
     jobs: Jobs = 2,
@@ -47,19 +48,29 @@ def compare(
             watch.restart(f"synthesis of {name}")
             return watch.progress
 
-        payload = side_by_side([(build.name, build) for build in builds], family, place is not None, jobs, told)
+        names = _names(builds)
+        payload = side_by_side(list(zip(names, builds, strict=True)), family, place is not None, jobs, told)
     if plot is not None:
         _draw(payload, plot)
 
     def show(screen: Console) -> None:
         screen.print(comparison(payload).table())
-        sentence = f"Counted by Yosys for {family}, not by Vivado; per cent of {plain(builds[0].name)}."
+        sentence = f"Counted by Yosys for {payload['family']}, not by Vivado; per cent of {plain(names[0])}."
         screen.print(sentence, soft_wrap=True)
         screen.print(purposes(payload).table())
         if plot is not None:
             screen.print(f"Drawn: {plot}", soft_wrap=True)
 
     emit(payload, show, json, report)
+
+
+def _names(builds: list[Path]) -> list[str]:
+    """What to call each: the folder's name, with as many of the folders around it as make the names differ."""
+    parts = [Path(os.path.abspath(build)).parts for build in builds]
+    count = 1
+    while len({path[-count:] for path in parts}) < len(set(parts)):
+        count += 1
+    return [str(Path(*path[-count:])) for path in parts]
 
 
 def _draw(payload: dict[str, Any], path: Path) -> None:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from hls_backend.parts import Part
     from hls_backend.synthesize import Cells, Synthesis
 
-FamilyName = Annotated[str, typer.Option("--family", metavar="xc7|xcu|xcup", help="Of the part to synthesise for.")]
+FamilyName = Annotated[
+    str | None,
+    typer.Option("--family", metavar="xc7|xcu|xcup", help="Of the part to synthesise for; default: the build's own."),
+]
 Place = Annotated[
     str | None,
     typer.Option("--place", metavar="ecp5", help="Place and route the whole design there as well; for a frequency."),
@@ -31,7 +34,7 @@ Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes at once; eac
 
 def synth(
     build: BuildFolder,
-    family: FamilyName = "xc7",
+    family: FamilyName = None,
     place: Place = None,
     jobs: Jobs = 2,
     json: Json = False,
@@ -52,7 +55,8 @@ def synth(
     def show(screen: Console) -> None:
         screen.print(_table(found, design.part))
         screen.print(
-            f"Counted by Yosys for {family}, layer by layer, no multiplier in a DSP slice; Vivado counts otherwise.",
+            f"Counted by Yosys for {found.family}, layer by layer, no multiplier in a DSP slice; "
+            "Vivado counts otherwise.",
             soft_wrap=True,
         )
         if placed:

@@ -26,3 +26,8 @@ def test_package_and_speed_grade_may_follow() -> None:
 def test_an_unknown_part_names_the_nearest(name: str, near: str) -> None:
     with pytest.raises(UserError, match=f"There is no part '{name}'; did you mean '{near}'"):
         part(name)
+
+
+def test_a_part_is_of_a_family_that_yosys_knows() -> None:
+    wanted = {"xc7z020": "xc7", "xc7k325t": "xc7", "xczu7ev": "xcup", "xck26": "xcup", "xcu250": "xcup"}
+    assert {name: part(name).family for name in wanted} == wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper
 
-from hls_backend import lower, rtl, vectors
+from hls_backend import lower, rtl, synthesize, vectors
 from hls_backend.build import create, load
 from hls_backend.design import Design
 from hls_backend.parts import part
@@ -117,6 +118,32 @@ def test_a_comparison_takes_two_builds(graphops: Graphops, build: Path) -> None:
     assert (answer.code, "two builds" in answer.err) == (2, True)
     refused = graphops("synth", build, "--place", "ice40")
     assert (refused.code, "--place takes ecp5" in refused.err) == (2, True)
+
+
+def test_counts_are_for_the_part_and_builds_have_names_that_differ(
+    graphops: Graphops, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is synthesised here: each layer is a LUT."""
+    monkeypatch.setattr(synthesize, "_require", lambda package: None)
+    monkeypatch.setattr(
+        synthesize,
+        "_synthesize",
+        lambda batch, family, work: [(work / f"{key}.json").write_text('{"luts": 1}') for key in batch],
+    )
+    large, here = tmp_path / "large" / "build", tmp_path / "here"
+    for folder, device in ((large, "xczu7ev"), (here / "build", "xc7z020"), (here / "other", "xc7z020")):
+        shutil.copytree(build, folder, ignore=shutil.ignore_patterns("synthesis"))
+        fields = json.loads((folder / "build.json").read_text())
+        (folder / "build.json").write_text(json.dumps(fields | {"part": device, "device": device}))
+    monkeypatch.chdir(here / "build")
+    assert graphops("synth", large, "--json").json["family"] == "xcup"
+    assert "Counted by Yosys for xc7, " in graphops("synth", ".").out
+    found = graphops("compare", ".", "../other", "--json").json
+    assert (found["family"], [one["name"] for one in found["builds"]]) == ("xc7", ["build", "other"])
+    refused = graphops("compare", ".", large)
+    assert (refused.code, "here/build is for xc7z020, large/build is for xczu7ev" in refused.err) == (2, True)
+    found = graphops("compare", ".", large, "--family", "xcup", "--json").json
+    assert (found["family"], [one["name"] for one in found["builds"]]) == ("xcup", ["here/build", "large/build"])
 
 
 @needs_yosys
