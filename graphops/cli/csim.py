@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from graphops.bench import Bench
-from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_report, emit
+from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_data, check_report, emit
 from graphops.modelfile import load_model
 from passes.errors import UserError
 
@@ -62,6 +62,7 @@ def csim(
     from hls_backend.hls.headers import ap_int as headers
 
     check_report(report, force)
+    check_data(data, data_dir, normalisation)
     depths = _depths(depth or [], bounded)
     design = load(build)
     with ScreenWatch("test data") as watch:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from graphops.bench import Bench
-from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_report, emit
+from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_data, check_report, emit
 from graphops.hardware import classes as classes_of
 from graphops.modelfile import load_model
 from graphops.report.text import percent
@@ -43,6 +43,7 @@ def execute(
     from hls_backend.build import MODEL, load
 
     check_report(report, force)
+    check_data(data, data_dir, normalisation)
     design = load(build)
     payload: dict[str, Any] = {"build": str(build), "data": data}
     with ScreenWatch("executing") as watch:

@@ -10,7 +10,17 @@ from rich.console import Console
 from rich.table import Table
 
 from graphops.bench import Bench
-from graphops.cli.common import DataDir, Force, Json, ModelFile, Normalisation, ScreenWatch, emit, print_notes
+from graphops.cli.common import (
+    DataDir,
+    Force,
+    Json,
+    ModelFile,
+    Normalisation,
+    ScreenWatch,
+    check_data,
+    emit,
+    print_notes,
+)
 from graphops.cli.fifo import Fifo, check_fifo, show_fifos
 from graphops.hardware import export
 from graphops.modelfile import load_model
@@ -63,6 +73,7 @@ def export_hls(
     if flavour not in get_args(Flavour):
         raise UserError(f"There is no FINN {flavour!r}; --for takes {' or '.join(get_args(Flavour))}.")
     check_fifo(fifo)
+    check_data(data, data_dir, normalisation)
     part_called(part)
     build.check(output, force)
     loaded = load_model(model)

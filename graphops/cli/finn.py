@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from graphops.bench import Bench
-from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_report, emit
+from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_data, check_report, emit
 from graphops.modelfile import load_model
 from graphops.report.text import number, plain
 
@@ -77,6 +77,7 @@ def check(
     from hls_backend.finn.environment import find
 
     check_report(report, force)
+    check_data(data, data_dir, normalisation)
     design = load(build)
     environment = find(_folder(env))
     with ScreenWatch("checking") as watch:

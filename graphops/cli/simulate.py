@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from graphops.bench import Bench
-from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_report, emit
+from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_data, check_report, emit
 from graphops.cli.execution import BuildFolder
 from graphops.hardware import RTL, SIMULATION, check_simulation, classified, simulation_figures, stored
 from graphops.modelfile import load_model
@@ -40,6 +40,7 @@ def simulate(
     from hls_backend.simulate import simulate as run
 
     check_report(report, force)
+    check_data(data, data_dir, normalisation)
     design = load(build)
     with ScreenWatch("simulating") as watch:
         if data is None:

@@ -116,6 +116,15 @@ def test_images_that_do_not_fit(graphops: Graphops, quantised: Path, tmp_path: P
     assert (answer.code, "choose a data set or a model that fits" in answer.err) == (2, True)
 
 
+@pytest.mark.parametrize("verb", ["execute", "csim", "simulate", "finn check", "export-hls -o out"])
+@pytest.mark.parametrize("option", ["--normalisation=bogus", "--data-dir=nowhere"])
+def test_options_on_images_need_images(verb: str, option: str, graphops: Graphops, tmp_path: Path) -> None:
+    answer = graphops(*verb.split(), tmp_path, option)
+    assert answer.code == 2
+    assert answer.err.startswith(f"{option.split('=')[0]} is about images of a data set; name the data set with --data")
+    assert answer.err.count("\n") == 1
+
+
 def test_executing_what_is_no_build(graphops: Graphops, tmp_path: Path) -> None:
     answer = graphops("execute", tmp_path)
     assert (answer.code, "There is no build in" in answer.err) == (2, True)
