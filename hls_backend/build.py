@@ -89,11 +89,11 @@ def _foreign(folder: Path) -> str:
     half_written = {name for name in names if name.startswith(tuple(f".{entry}." for entry in _ENTRIES))}
     try:
         fields = json.loads((folder / _BUILD).read_bytes())
-        is_ours = isinstance(fields, dict) and {"format", "flavour", "vectors"} <= fields.keys()
-    except (ValueError, OSError):
-        is_ours = False
-    # A damaged build is to be replaced as well.
-    is_build = is_ours or {_BUILD, _DATAFLOW} <= names
+        is_build = isinstance(fields, dict) and {"format", "flavour", "vectors"} <= fields.keys()
+    except OSError:
+        is_build = False
+    except ValueError:  # a damaged build is to be replaced as well
+        is_build = {_DATAFLOW, _VECTORS} <= names
     return min(names - half_written - _ENTRIES, default="" if is_build else min(names))
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from hls_backend import rtl
 from hls_backend.dataflow import Dataflow, Port
@@ -150,7 +150,7 @@ def synthesize(
     keys = {name: _key(_files(piece), how) for name, piece in pieces.items()}
     # Whatever is done already, the same layers go together, so that a stop changes no count.
     batches = _batches({key: pieces[name] for name, key in keys.items()}, together)
-    waiting = [batch for batch in batches if not all(_stored(work / f"{key}.json") for key in batch)]
+    waiting = [batch for batch in batches if not all(_is_there(work / f"{key}.json") for key in batch)]
     count = sum(map(len, waiting))
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(_synthesize, batch, family, work): len(batch) for batch in waiting}
@@ -163,7 +163,10 @@ def synthesize(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    layers = [LayerCells(name, pieces[name].op, Cells(**_stored(work / f"{key}.json"))) for name, key in keys.items()]
+    layers = [
+        LayerCells(name, pieces[name].op, Cells(**json.loads((work / f"{key}.json").read_text())))
+        for name, key in keys.items()
+    ]
     layers.append(LayerCells("reset", "top", Cells(ffs=1)))
     return Synthesis(family, tuple(layers), sum((layer.cells for layer in layers), Cells()))
 
@@ -257,13 +260,12 @@ def _together(pieces: Iterable[_Piece]) -> dict[str, str]:
     return {**texts, "batch.sv": _module("batch", ports, body)}
 
 
-def _stored(path: Path) -> dict[str, Any]:
-    """What was counted before; empty where nothing was, or it cannot be read."""
+def _is_there(path: Path) -> bool:
+    """Whether something was counted before, and can be read."""
     try:
-        found = json.loads(path.read_text())
+        return isinstance(json.loads(path.read_text()), dict)
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return False
 
 
 def _key(texts: Mapping[str, str], how: str) -> str:
@@ -336,10 +338,10 @@ def place_ecp5(sources: Path, work: Path, progress: Callable[[float, float, str]
     for path in sorted([*sources.glob("*.sv"), *sources.glob("*.mem")]):
         digest.update(path.name.encode() + path.read_bytes())
     result = work / f"ecp5-{digest.hexdigest()[:32]}.json"
-    if not _stored(result):
+    if not _is_there(result):
         work.mkdir(parents=True, exist_ok=True)
         write(result, json.dumps(asdict(_place(sources, progress))).encode())
-    stored = _stored(result)
+    stored = json.loads(result.read_text())
     return Placement(stored["mhz"], tuple(stored["all_mhz"]), stored["size"])
 
 
