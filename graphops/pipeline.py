@@ -25,7 +25,7 @@ from graphops.report.run import write_report
 from graphops.resolved import resolved
 from graphops.runfolder import RunFolder
 from graphops.runner import Runner
-from graphops.steps import Finetune, Step
+from graphops.steps import Step
 from passes.base import Pass
 from passes.errors import UserError
 
@@ -108,7 +108,9 @@ class Pipeline:
         given = self._given(self.model if model is None else model)
         bench = Bench(self._scored_on(), self.data_dir, self.base, watch=watch or Watch())
         self._check_references(bench)
-        runner = Runner(RunFolder(Path(out)), bench, given, self.limit, self.bits, self._output())
+        outputs = (planned.step.output for planned in self.planned if planned.step)
+        output = next(filter(None, outputs), None)
+        runner = Runner(RunFolder(Path(out)), bench, given, self.limit, self.bits, output)
         with runner.folder.claimed(runner.identity(self.planned), [p.folder for p in self.planned], force):
             write_bytes(runner.folder.path / "recipe.yaml", resolved(self, bench).encode())
             records = [runner.do(planned) for planned in self.planned]
@@ -141,11 +143,6 @@ class Pipeline:
         steps = [planned.step for planned in self.planned if planned.step is not None]
         named = [name for step in steps for name in step.data_sets() if name]
         return self.data or next(iter(named), None)
-
-    def _output(self) -> str | None:
-        """The output that trainings take for the logits: every model is scored by it."""
-        trainings = [planned.step for planned in self.planned if isinstance(planned.step, Finetune)]
-        return next((training.options.output for training in trainings if training.options.output), None)
 
     def _check_references(self, bench: Bench) -> None:
         """Say now, not after hours of training, that a teacher, a data set or a tool is not there."""

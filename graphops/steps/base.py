@@ -87,6 +87,11 @@ class Step(ABC):
     def settings(self) -> dict[str, Any]:
         """The options as a recipe says them, every default spelled out."""
 
+    @property
+    def output(self) -> str | None:
+        """The output that it takes for the logits, of models with several; all of a pipeline are scored by it."""
+        return None
+
     def teachers(self) -> Iterable[str]:
         """The other models it reads: names of earlier steps, or paths."""
         return ()

@@ -73,6 +73,10 @@ class Finetune(Step):
     def identity(self, bench: Bench) -> dict[str, Any]:
         return super().identity(bench) | {"settings": self.options.identity()}
 
+    @property
+    def output(self) -> str | None:
+        return self.options.output
+
     def teachers(self) -> Iterable[str]:
         return (self.teacher,) if self.teacher else ()
 
