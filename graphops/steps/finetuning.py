@@ -89,17 +89,16 @@ class _Observer:
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._epoch: int | None = None
+        self._told = 0
 
     def __call__(self, progress: Progress) -> None:
         parts = [f"loss {progress.loss:.3f}"] * math.isfinite(progress.loss)
         if progress.test_accuracy is not None:
             parts.append(f"test {progress.test_accuracy:.2%}")
         self._watch.progress(progress.step, progress.steps, ", ".join(parts))
-        before, self._epoch = self._epoch, math.floor(progress.epoch)
-        if before is not None and self._epoch > before:
-            names = ("epoch", "step", "loss", "accuracy", "test_accuracy", "lr", "gates")
-            self._watch.metrics({name: getattr(progress, name) for name in names})
+        for record in progress.history[self._told :]:
+            self._watch.metrics(record)
+        self._told = len(progress.history)
 
 
 def finetune(data: str | None = None, *, teacher: str | None = None, **options: Any) -> Finetune:

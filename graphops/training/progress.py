@@ -22,6 +22,7 @@ class Progress:
         lr: learning rate of the last step.
         gates: value of each skip gate, from the input side.
         test_accuracy: of the last evaluation, from 0 to 1, if there was one.
+        history: a record of each epoch so far, as in `Trained`; those of before a stop as well.
         note: a sentence for the person, if there is one to say; such a report comes before the first step.
     """
 
@@ -36,6 +37,7 @@ class Progress:
     lr: float = 0.0
     gates: tuple[float, ...] = ()
     test_accuracy: float | None = None
+    history: tuple[dict[str, Any], ...] = ()
     note: str | None = None
 
 

@@ -352,6 +352,7 @@ class _Run:
                 lr=self._rate(max(0, state.step - 1)),
                 gates=tuple(self._gates()),
                 test_accuracy=state.test_accuracy,
+                history=tuple(state.history),
                 note=note,
             )
         )

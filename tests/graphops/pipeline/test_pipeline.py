@@ -276,3 +276,25 @@ def test_a_stage_below_its_teacher_stops_the_run_and_what_was_made_stays(model: 
     assert (tmp_path / "run" / "01-shorten-skips" / "model.onnx").exists()
     assert list((tmp_path / "run" / "02-finetune").glob("checkpoints/*/checkpoint-*.bin"))
     assert not (tmp_path / "run" / "02-finetune" / "model.onnx").exists()
+
+
+def test_while_a_resumed_training_is_at_work_its_earlier_epochs_are_in_the_metrics(tmp_path: Path) -> None:
+    """An epoch is a step here; the run stops after the first."""
+
+    class Stop(Watch):
+        def metrics(self, line: dict[str, Any]) -> None:
+            raise InterruptedError
+
+    class Look(Watch):
+        def progress(self, done: float, total: float, text: str = "") -> None:
+            if (done, total) == (2, 2):
+                seen.append((tmp_path / "run" / "metrics.jsonl").read_text())
+
+    seen: list[str] = []
+    pipeline = Pipeline([finetune("digits", epochs=2, batch=1347, workers=1, checkpoint_steps=1)], limit=50)
+    with pytest.raises(InterruptedError):
+        pipeline.run(small(), out=tmp_path / "run", watch=Stop())
+    pipeline.run(small(), out=tmp_path / "run", watch=Look())
+    first = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[:2]
+    assert json.loads(first[1])["epoch"] == 1
+    assert seen[0].splitlines() == first
