@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx
+
 from graphops.modelfile import fingerprint
 from passes.errors import UserError
 
@@ -41,6 +43,7 @@ class Bench:
         default_data: the data set of steps that name none.
         data_dir: where data sets lie.
         base: the folder from which relative paths start.
+        output: the output that holds the logits, of models with several; None is the first that fits.
         models: the model file of each earlier step, and of the pipeline's input, by name.
         scratch: where the step at work keeps checkpoints; None where nothing is kept.
         folder: of the step at work, for what it makes besides a model; None where nothing is kept.
@@ -51,6 +54,7 @@ class Bench:
     default_data: str | None = None
     data_dir: Path | None = None
     base: Path = field(default_factory=Path)
+    output: str | None = None
     models: dict[str, Path] = field(default_factory=dict)
     scratch: Path | None = None
     folder: Path | None = None
@@ -58,6 +62,10 @@ class Bench:
     watch: Watch = field(default_factory=Watch)
     _data: dict[str, DataSet] = field(default_factory=dict)
     _data_ids: dict[str, str] = field(default_factory=dict)
+
+    def output_of(self, model: onnx.ModelProto) -> str | None:
+        """The output by which ``model`` is scored: a single one may have any name."""
+        return self.output if len(model.graph.output) > 1 else None
 
     def data(self, name: str | None) -> DataSet:
         """The data set called ``name``, loaded once.

@@ -36,8 +36,9 @@ def measured(
     dataset: DataSet,
     normalisation: Normalisation | str | None = None,
     progress: Callable[..., Any] | None = None,
+    output: str | None = None,
 ) -> Pass:
-    """``rewriter`` with its option measured on the training images of ``dataset``."""
+    """``rewriter`` with its option measured on the training images of ``dataset``; scores go by ``output``."""
     if isinstance(rewriter, Quantize):
         return calibrate.calibrated(rewriter, model, dataset, normalisation, progress)
-    return sensitivity.measured(rewriter, model, dataset, normalisation, progress)
+    return sensitivity.measured(rewriter, model, dataset, normalisation, progress, output)

@@ -106,11 +106,11 @@ class Pipeline:
             UserError: when a step cannot be done, or ``out`` belongs to another run.
         """
         given = self._given(self.model if model is None else model)
-        bench = Bench(self._scored_on(), self.data_dir, self.base, watch=watch or Watch())
-        self._check_references(bench)
         outputs = (planned.step.output for planned in self.planned if planned.step)
         output = next(filter(None, outputs), None)
-        runner = Runner(RunFolder(Path(out)), bench, given, self.limit, self.bits, output)
+        bench = Bench(self._scored_on(), self.data_dir, self.base, output, watch=watch or Watch())
+        self._check_references(bench)
+        runner = Runner(RunFolder(Path(out)), bench, given, self.limit, self.bits)
         with runner.folder.claimed(runner.identity(self.planned), [p.folder for p in self.planned], force):
             write_bytes(runner.folder.path / "recipe.yaml", resolved(self, bench).encode())
             records = [runner.do(planned) for planned in self.planned]

@@ -41,7 +41,6 @@ class Runner:
         given: the model that the pipeline starts from.
         limit: how many test images to score on.
         bits: the width of activations in skip buffers.
-        output: the output to score, of models with several.
     """
 
     def __init__(
@@ -51,10 +50,8 @@ class Runner:
         given: onnx.ModelProto | Path | None,
         limit: int | None,
         bits: int,
-        output: str | None,
     ) -> None:
         self.folder, self.bench, self.given, self.limit, self.bits = folder, bench, given, limit, bits
-        self.output = output
         self.records: list[dict[str, Any]] = []
 
     def identity(self, plan: list[Planned]) -> str:
@@ -109,7 +106,7 @@ class Runner:
     def _measurement(self) -> str:
         """What decides the figures that are taken of every step's model."""
         data = self.bench.data_id(None) if self.bench.default_data else None
-        return _digest(data, self.limit, self.bits, *([self.output] if self.output else []))
+        return _digest(data, self.limit, self.bits, *([self.bench.output] if self.bench.output else []))
 
     def _work(self, planned: Planned, key: str) -> dict[str, Any]:
         target = self.folder.step(planned.folder) / "model.onnx"
@@ -160,7 +157,7 @@ class Runner:
         if is_scored:
             from graphops.evaluate import evaluate
 
-            output = self.output if len(model.graph.output) > 1 else None
+            output = self.bench.output_of(model)
             progress = self.bench.watch.progress
             found = evaluate(model, self.bench.data(None), limit=self.limit, progress=progress, output=output)
             figures |= {"accuracy": found.accuracy, "correct": found.correct, "count": found.count}

@@ -37,9 +37,10 @@ def measured(
     dataset: DataSet,
     normalisation: Normalisation | str | None = None,
     progress: Callable[..., Any] | None = None,
+    output: str | None = None,
 ) -> Pass:
     """``rewriter`` with its scores measured on ``dataset``."""
-    found = scores(model, dataset, normalisation, progress)
+    found = scores(model, dataset, normalisation, progress, output)
     return dataclasses.replace(rewriter, scores=found)  # type: ignore[type-var]
 
 
@@ -48,8 +49,9 @@ def scores(
     dataset: DataSet,
     normalisation: Normalisation | str | None = None,
     progress: Callable[..., Any] | None = None,
+    output: str | None = None,
 ) -> tuple[float, ...]:
-    """The accuracy (0 to 1) with each single skip removed, by the skips' numbers."""
+    """The accuracy (0 to 1) with each single skip removed, by the skips' numbers; see ``evaluate`` for ``output``."""
     from graphops.evaluate import evaluate
 
     sample = dataclasses.replace(dataset, test=spread(dataset.train, IMAGES))
@@ -61,7 +63,7 @@ def scores(
             progress(number - 1, total, f"without skip {number}")
         if number in present:
             without = RemoveSkips(skips=(str(number),)).apply(model).model
-            found.append(evaluate(without, sample, normalisation=normalisation).accuracy)
+            found.append(evaluate(without, sample, normalisation=normalisation, output=output).accuracy)
         else:
             found.append(GONE)
     return tuple(found)

@@ -27,7 +27,7 @@ from graphops.cli.common import (
     print_notes,
 )
 from graphops.cli.generate import given, keyword, parameters, with_signature
-from graphops.cli.training import TRAINING, train_and_score, training_options, training_parameters
+from graphops.cli.training import TRAINING, flag, train_and_score, training_options, training_parameters
 from graphops.measured import is_wanted, option
 from graphops.modelfile import beside, check_target, load_model, save_model
 from graphops.options import make, options, summary
@@ -47,6 +47,10 @@ Data = Annotated[
     str | None,
     typer.Option("--data", metavar="DATA", help="The data set that the pass measures on."),
 ]
+
+
+# The options of a training that a pass goes by as well where it measures this option of its own.
+_MEASURING = {"scores": ("normalisation", "output"), "ranges": ("normalisation",)}
 
 
 def rewrite_verb(cls: type[Pass]) -> Callable[..., None]:
@@ -69,13 +73,13 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     check_report(values["report"], values["force"], target, [source])
     check_target(target, source, values["force"])
     rewriter = make(cls, given(values, options(cls)), cls.name)
-    training = _training(values, is_wanted(rewriter, values.get("data")))
+    training = _training(values, option(cls) if is_wanted(rewriter, values.get("data")) else None)
     step = Rewrite(rewriter, values.get("data") or values.get("train"), values.get("normalisation"))
     if is_wanted(rewriter) and step.data is None:
         raise UserError(f"{cls.name} measures its {option(cls)} on images; pass --data, e.g. --data cifar10.")
 
     model = load_model(source, weights=step.reads_weights or training is not None)
-    bench = Bench(data_dir=values.get("data_dir"))
+    bench = Bench(data_dir=values.get("data_dir"), output=values.get("logits"))
     with ScreenWatch(cls.name) as bench.watch:
         outcome = step.run(model, bench)
     payload: dict[str, Any] = {
@@ -109,16 +113,14 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     emit(payload, show, values["json"], values["report"])
 
 
-def _training(values: dict[str, Any], measures: bool) -> Finetune | None:
+def _training(values: dict[str, Any], measured: str | None) -> Finetune | None:
     chosen = training_options(values)
     if values.get("train") is None:
         named = [name for name in ("teacher", "checkpoints") if values.get(name)] + list(chosen)
-        if measures and "normalisation" in named:
-            named.remove("normalisation")  # of the images that the pass measures on
+        named = [flag(name) for name in named if name not in _MEASURING.get(measured or "", ())]
         if named:
-            flag = named[0].replace("_", "-")
             raise UserError(
-                f"--{flag} says how to fine-tune, but nothing says on what; pass --train, e.g. --train cifar10."
+                f"{named[0]} says how to fine-tune, but nothing says on what; pass --train, e.g. --train cifar10."
             )
         return None
     return finetune(values["train"], teacher=values["teacher"], **chosen)

@@ -53,6 +53,11 @@ def training_options(values: Mapping[str, Any]) -> dict[str, Any]:
     return given(values, options(TrainOptions), _RENAMED)
 
 
+def flag(name: str) -> str:
+    """How the command line says a field of `TrainOptions`, the teacher or the checkpoints."""
+    return "--" + _RENAMED.get(name, name).replace("_", "-")
+
+
 def train_and_score(step: Finetune, model: onnx.ModelProto, target: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """Train, with a progress bar, write the model to ``target``, score before and after; return what to say of it.
 

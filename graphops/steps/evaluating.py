@@ -51,6 +51,7 @@ class Evaluate(Step):
             limit=self.limit,
             normalisation=self.normalisation,
             progress=bench.watch.progress,
+            output=bench.output_of(model),
         )
         note = f"{found.correct} of {found.count} {self.split} images of {data.name} right."
         figures = {"accuracy": found.accuracy, "correct": found.correct, "count": found.count}
@@ -58,6 +59,9 @@ class Evaluate(Step):
 
     def settings(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    def identity(self, bench: Bench) -> dict[str, Any]:
+        return super().identity(bench) | ({"output": bench.output} if bench.output else {})
 
     def data_sets(self) -> Iterable[str | None]:
         return (self.data,)

@@ -57,7 +57,8 @@ class Rewrite(Step):
         figures: dict[str, Any] = {}
         if is_wanted(rewriter, self.data):
             data = bench.data(self.data)
-            rewriter = measured(rewriter, model, data, self.normalisation, bench.watch.progress)
+            output, progress = bench.output_of(model), bench.watch.progress
+            rewriter = measured(rewriter, model, data, self.normalisation, progress, output)
             figures |= {name: list(getattr(rewriter, name)) for name in (option(rewriter),) if name}
         result = rewriter.apply(model)
         return Outcome(result.model, result.changed, result.notes, figures=figures)
@@ -69,6 +70,10 @@ class Rewrite(Step):
         }
         names = {"data": self.data, "normalisation": self.normalisation}
         return values | {key: name for key, name in names.items() if name}
+
+    def identity(self, bench: Bench) -> dict[str, Any]:
+        scores = option(self.rewriter) == "scores" and is_wanted(self.rewriter)
+        return super().identity(bench) | ({"output": bench.output} if scores and bench.output else {})
 
     def data_sets(self) -> Iterable[str | None]:
         return (self.data,) if is_wanted(self.rewriter, self.data) else ()

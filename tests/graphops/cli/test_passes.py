@@ -160,6 +160,22 @@ def test_sensitivity_is_measured_on_images_normalised_as_said(graphops, model: P
     assert "'0:0:0' would divide by zero" in answer.err
 
 
+def test_sensitivity_goes_by_the_output_that_is_named(graphops, network, model: Path, images: Path) -> None:
+    """Whether it is trained afterwards or not."""
+    logits, two, out = network.graph.output[0].name, model.with_name("two.onnx"), model.with_name("out.onnx")
+    network.graph.node.append(onnx.helper.make_node("Neg", [logits], ["other"]))
+    network.graph.output.insert(0, onnx.helper.make_tensor_value_info("other", 1, ["N", 10]))
+    onnx.save(network, two)
+
+    def scores(file: Path, *more: object) -> list[float]:
+        measuring = ("--order", "sensitivity", "--stage", 1, "--data", images, "-o", out, "--force", "--json")
+        return graphops("remove-skips", file, *measuring, *more).json["options"]["scores"]
+
+    training = ("--train", images, "--steps", 1, "--batch", 16, "--workers", 1)
+    assert scores(two, "--logits", logits) == scores(two, "--logits", logits, *training) == scores(model)
+    assert scores(two) != scores(model)
+
+
 def test_a_pass_can_fine_tune_as_well(graphops, model: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "tuned.onnx"
     arguments = ("--stage", 2, "--train", images, "--teacher", model, "--steps", 3, "--batch", 16, "--workers", 1)

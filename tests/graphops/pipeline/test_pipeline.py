@@ -209,13 +209,14 @@ def test_the_output_that_is_trained_is_the_one_that_is_followed_and_scored(tmp_p
     model = small("b = Relu(a)", wanted="float[N,10] guess, float[N,10] y", more={"zero": zeros(10)})
     model.graph.node.append(helper.make_node("Mul", ["y", "zero"], ["guess"]))
     training = finetune("digits", output="y", teacher="input", max_drop=1.0, augment="none", **QUICK)
-    done = Pipeline([training]).run(model, out=tmp_path / "run")
+    done = Pipeline([training, Evaluate()]).run(model, out=tmp_path / "run")
     for record in done.records:
         trained = done.load(record["folder"])
         assert (
             record["accuracy"] == evaluate(trained, digits, output="y").accuracy != evaluate(trained, digits).accuracy
         )
     assert done.records[1]["history"][-1]["test_accuracy"] == done.records[1]["accuracy"]
+    assert done.records[2]["figures"]["digits test"]["accuracy"] == done.records[1]["accuracy"]
 
 
 def test_a_model_in_memory_will_do(tmp_path: Path) -> None:
