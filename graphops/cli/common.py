@@ -61,11 +61,11 @@ def check_report(
             raise UserError(f"{report} cannot be both the report and the model; give them different names.")
 
 
-def check_data(data: str | None, data_dir: Path | None, normalisation: str | None) -> None:
-    """Refuse options on images where none are asked for: they would do nothing, whatever they say."""
+def check_data(data: str | None, data_dir: Path | None, normalisation: str | None = None, by: str = "--data") -> None:
+    """Refuse options on images where none are asked for: they would do nothing; ``by`` is what would ask for some."""
     for option, value in (("--data-dir", data_dir), ("--normalisation", normalisation)):
         if data is None and value is not None:
-            raise UserError(f"{option} is about images of a data set; name the data set with --data, or leave it out.")
+            raise UserError(f"{option} is about images of a data set; name the data set with {by}, or leave it out.")
 
 
 def emit(payload: dict[str, Any], show: Callable[[Console], None], as_json: bool, report: Path | None = None) -> None:

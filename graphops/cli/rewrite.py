@@ -22,6 +22,7 @@ from graphops.cli.common import (
     OutputFile,
     Report,
     ScreenWatch,
+    check_data,
     check_report,
     emit,
     print_notes,
@@ -73,8 +74,11 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
     check_report(values["report"], values["force"], target, [source])
     check_target(target, source, values["force"])
     rewriter = make(cls, given(values, options(cls)), cls.name)
-    training = _training(values, option(cls) if is_wanted(rewriter, values.get("data")) else None)
-    step = Rewrite(rewriter, values.get("data") or values.get("train"), values.get("normalisation"))
+    data, train = values.get("data"), values.get("train")
+    check_data(data or train, values.get("data_dir"), by="--data or --train" if option(cls) else "--train")
+    measures = is_wanted(rewriter, data)
+    training = _training(values, option(cls) if measures else None)
+    step = Rewrite(rewriter, data or train, values.get("normalisation")) if measures else Rewrite(rewriter, data)
     if is_wanted(rewriter) and step.data is None:
         raise UserError(f"{cls.name} measures its {option(cls)} on images; pass --data, e.g. --data cifar10.")
 

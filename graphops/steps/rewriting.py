@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import onnx
 
 from graphops.bench import Bench
+from graphops.data import normalisation
 from graphops.measured import is_wanted, measured, option
 from graphops.options import make
 from graphops.steps.base import Outcome, Step
@@ -33,6 +34,11 @@ class Rewrite(Step):
     data: str | None = None
     normalisation: str | None = None
 
+    def __post_init__(self) -> None:
+        normalisation.check(self.normalisation)
+        if (self.data or self.normalisation) and not is_wanted(self.rewriter, self.data):
+            raise UserError(f"{self.name} measures nothing with these options; leave data and normalisation out.")
+
     @classmethod
     def of(cls, options: Mapping[str, Any], where: str) -> Self:
         """As `Step.of`; the option ``pass`` names the pass."""
@@ -42,7 +48,11 @@ class Rewrite(Step):
         for key, value in names.items():
             if not isinstance(value, str | None):
                 raise UserError(f"{where}: {key} is {value!r}; it must be a name.")
-        return cls(make(rewriter, rest, where), **names)
+        made = make(rewriter, rest, where)
+        try:
+            return cls(made, **names)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
 
     @property
     def name(self) -> str:

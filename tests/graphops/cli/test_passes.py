@@ -135,6 +135,21 @@ def test_nothing_is_measured_for_an_order_without_a_stage(graphops, model: Path)
     assert "give a stage" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("remove-skips", "--data-dir", "x"), "name the data set with --data or --train, or leave it out"),
+        (("shorten-skips", "--data-dir", "x"), "name the data set with --train, or leave it out"),
+        (("remove-skips", "--stage", 1, "--data", "digits"), "remove-skips measures nothing with these options"),
+        (("remove-skips", "--stage", 1, "--logits", "y"), "--logits says how to fine-tune, but nothing says on what"),
+    ],
+)
+def test_options_on_images_that_nothing_looks_at_are_refused(graphops, model: Path, arguments, sentence: str) -> None:
+    answer = graphops(arguments[0], model, *arguments[1:])
+    assert (answer.code, answer.out) == (2, "")
+    assert sentence in answer.err
+
+
 def test_ranges_that_are_given_go_before_those_that_are_measured(graphops, model: Path, images: Path) -> None:
     answer = graphops("quantize", model, "--ranges", "input=-7:7", "--data", images, "--json")
     ranges = dict(text.split("=") for text in answer.json["options"]["ranges"])
