@@ -70,7 +70,8 @@ def train_and_score(step: Finetune, model: onnx.ModelProto, target: Path, values
     if step.teacher:
         load_model(bench.model_path(step.teacher), weights=False)  # say now that it is not there
     normalisation, output = step.options.normalisation, step.options.output
-    with ScreenWatch("fine-tuning") as bench.watch:
+    with ScreenWatch("fine-tuning") as screen:
+        bench.watch = screen
         data = bench.data(step.data)
         before = evaluate(model, data, normalisation=normalisation, output=output)
         try:
@@ -78,6 +79,14 @@ def train_and_score(step: Finetune, model: onnx.ModelProto, target: Path, values
         except MissedBar as error:
             save_model(error.trained.model, target, values["force"], values["model"])
             raise UserError(f"{str(error).rstrip('.')}; the model as it was trained is in {target}.") from error
+        except KeyboardInterrupt:
+            kept = values["checkpoints"]
+            screen.say(
+                f"Stopped; the same command goes on from the last checkpoint in {kept}."
+                if kept
+                else "Stopped, and nothing was kept; with --checkpoints FOLDER the same command would go on from there."
+            )
+            raise
         save_model(outcome.model, target, values["force"], values["model"])
         after = evaluate(outcome.model, data, normalisation=normalisation, output=output)
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -85,6 +86,25 @@ def test_finetune_trains_and_goes_on_from_its_checkpoints(graphops, model: Path,
     again = graphops(*common, "-o", tmp_path / "b.onnx", "--checkpoints", tmp_path / "kept")
     assert again.json["history"] == first.json["history"]
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kept", "sentence"),
+    [
+        ((), "Stopped, and nothing was kept; with --checkpoints FOLDER the same command would go on"),
+        (("--checkpoints", "kept"), "Stopped; the same command goes on from the last checkpoint in kept."),
+    ],
+)
+def test_an_interrupted_training_says_how_to_go_on(
+    graphops, model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("graphops.training.trainer._Run._end_epoch", lambda run: signal.raise_signal(signal.SIGINT))
+    arguments = ("--data", images, "--batch", 120, "--epochs", 2, "--workers", 1, *kept)
+    answer = graphops("finetune", model, *arguments)
+    assert (answer.code, answer.out) == (130, "")
+    assert sentence in answer.err
+    assert bool(list(tmp_path.glob("kept/checkpoint-000000001.bin"))) == bool(kept)
 
 
 @pytest.mark.parametrize("verb", [("finetune", "--data"), ("remove-skips", "--train")])
