@@ -85,10 +85,12 @@ class Engine:
         self.means = self.mean_layout.pack(values)
         self.variances = self.variance_layout.pack(values)
         self.gates = {n: np.array(values[n], np.float32) for n in roles.gates}
-        # The share that a batch has in the running statistics, for each of their values; padding takes any.
+        # The share that a batch has in the running statistics, for each of their values; padding takes any, and so do
+        # statistics that never move, which are left alone.
         self._rate = np.ones_like(self.means)
         for n in roles.normalisations:
-            self.mean_layout.view(self._rate, n.mean)[...] = max(1.0 - n.momentum, 1e-12)
+            self.mean_layout.view(self._rate, n.mean)[...] = (1.0 - n.momentum) or np.inf
+        self._moves = np.isfinite(self._rate)
         self._gradient = np.zeros_like(self.parameters)
         self._logits = np.zeros((batch, classes), np.float32)
 
@@ -150,9 +152,11 @@ class Engine:
             self.means[...], self.variances[...] = self._workers[0].means, self._workers[0].variances
             return
         shares = list(zip(self._weights, self._workers, strict=True))
-        self.means[...] = sum(w * worker.means for w, worker in shares)
-        spread = sum(w * np.square(worker.means - self.means) for w, worker in shares)
-        self.variances[...] = sum(w * worker.variances for w, worker in shares) + spread / self._rate
+        means = sum(w * worker.means for w, worker in shares)
+        spread = sum(w * np.square(worker.means - means) for w, worker in shares)
+        variances = sum(w * worker.variances for w, worker in shares) + spread / self._rate
+        np.copyto(self.means, means, where=self._moves)
+        np.copyto(self.variances, variances, where=self._moves)
 
 
 class _Worker:

@@ -46,6 +46,16 @@ def test_running_statistics_are_those_of_the_whole_batch(workers: int) -> None:
     np.testing.assert_allclose(trained.statistics()["v1"], variance, rtol=1e-4)
 
 
+def test_statistics_that_never_move_stay_to_the_bit() -> None:
+    model = normalised()
+    model.graph.node[1].attribute[0].f = 1.0  # momentum
+    trained = engine(model, 5)
+    for _ in range(2):
+        trained.step(BATCH)
+    for name in ("m1", "v1"):
+        np.testing.assert_array_equal(trained.statistics()[name], value(model, name))
+
+
 def _convolved(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)]), (3, 3), (2, 3))
     return np.einsum("nchwij,ocij->nohw", windows.astype(np.float64), weight)
