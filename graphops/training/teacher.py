@@ -57,6 +57,7 @@ class Teacher:
                 )
         self._tensors = [own_logits if tensor == logits else tensor for tensor in wanted]
         self._names = [TEACHER + tensor for tensor in wanted]
+        self._logits = TEACHER + logits
         del copy.graph.output[:]
         copy.graph.output.extend(
             onnx.helper.make_tensor_value_info(t, onnx.TensorProto.FLOAT, None) for t in dict.fromkeys(self._tensors)
@@ -69,7 +70,7 @@ class Teacher:
     def __call__(self, images: NDArray) -> dict[str, NDArray[np.float32]]:
         values = run(self._session, self._tensors, self._feed.input_name, self._feed(images), "the teacher")
         named = dict(zip(self._names, values, strict=True))
-        return {n: v.reshape(len(v), -1) if _pixels(v) == 1 else v for n, v in named.items()}
+        return {n: v.reshape(len(v), -1) if n == self._logits and _pixels(v) == 1 else v for n, v in named.items()}
 
 
 def _pixels(values: NDArray) -> int:

@@ -285,6 +285,11 @@ except UserError as error:
     assert done.stdout.count("\n") == 1
 
 
+def test_a_feature_of_one_pixel_is_followed_too(digits: DataSet) -> None:
+    options = dataclasses.replace(FAST, steps=1, features=("pooled",))
+    assert train(small(), digits, options, teacher=small()).history[-1]["loss"] > 0
+
+
 def test_features_may_be_named_by_patterns(digits: DataSet, taught: onnx.ModelProto, tmp_path: Path) -> None:
     options = dataclasses.replace(FAST, steps=1, features=("layer?.?.out",))
     train(resnet8(digits), digits, options, teacher=taught, folder=tmp_path)
