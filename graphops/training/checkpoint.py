@@ -79,14 +79,17 @@ class Checkpoints:
     def load(self) -> Checkpoint | None:
         """The newest checkpoint that is whole, or None; each damaged one adds a sentence to ``damaged``."""
         found: Checkpoint | None = None
+        damaged: list[str] = []
         for path in sorted(self.folder.glob("checkpoint-*.bin"), reverse=True):
             try:
                 header, arrays = decode(path.read_bytes())
             except (Damaged, OSError) as error:
-                self.damaged.append(f"Checkpoint {path} is damaged ({error}); the one before it is used.")
+                damaged.append(f"Checkpoint {path} is damaged ({error})")
                 continue
             self._good.insert(0, path)
             found = found or Checkpoint(header, arrays, path)
+        used = f"{found.path.name} is used" if found else "there is no other, so training begins anew"
+        self.damaged = [f"{what}; {used}." for what in damaged]
         return found
 
 

@@ -64,8 +64,16 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path: Path) -> No
     assert found.header == {"step": 10}
     assert len(after.damaged) == 1
     assert newest.name in after.damaged[0]
+    assert after.damaged[0].endswith("; checkpoint-000000010.bin is used.")
     after.save(15, {"step": 15}, ARRAYS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-000000010.bin", "checkpoint-000000015.bin"]
+
+
+def test_where_all_are_damaged_it_is_said_that_training_begins_anew(tmp_path: Path) -> None:
+    Checkpoints(tmp_path).save(5, {"step": 5}, ARRAYS).write_bytes(b"")
+    after = Checkpoints(tmp_path)
+    assert after.load() is None
+    assert after.damaged[0].endswith("; there is no other, so training begins anew.")
 
 
 def test_an_empty_folder_is_made_and_has_none(tmp_path: Path) -> None:
