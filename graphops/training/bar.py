@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import onnx
 
 from graphops.data import DataSet
@@ -33,6 +31,12 @@ class Bar:
         limit: test images to use; None means all.
         max_drop: 0 to 1.
         output: the output that holds the logits, where the teacher has several.
+
+    Attributes:
+        teacher_accuracy: 0 to 1.
+
+    Raises:
+        UserError: when the teacher does not fit the images.
     """
 
     def __init__(
@@ -44,20 +48,14 @@ class Bar:
         max_drop: float,
         output: str | None = None,
     ) -> None:
-        self._teacher, self._dataset, self._limit, self.max_drop = teacher, dataset, limit, max_drop
-        self._output = among_several(teacher, output)
+        self.max_drop = max_drop
         named = any(p.key == METADATA_KEY for p in teacher.metadata_props)
-        self._normalisation = None if named else normalisation
-
-    @cached_property
-    def teacher_accuracy(self) -> float:
-        """The teacher's accuracy, 0 to 1."""
-        return evaluate(
-            self._teacher,
-            self._dataset,
-            limit=self._limit,
-            normalisation=self._normalisation,
-            output=self._output,
+        self.teacher_accuracy = evaluate(
+            teacher,
+            dataset,
+            limit=limit,
+            normalisation=None if named else normalisation,
+            output=among_several(teacher, output),
         ).accuracy
 
     def is_cleared_by(self, accuracy: float) -> bool:

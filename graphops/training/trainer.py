@@ -109,9 +109,9 @@ class _Run:
         self.feeding = Feeding(
             self.prepared, graph, self.feed, dataset, self.batches, teacher, workers, again, options.output
         )
-        self.bar = self._bar(teacher)
         self.feeding.remember()
         feeds = self.feeding.signature(shapes)
+        self.bar = self._bar(teacher)
         logits = self.prepared.logits
         self.classes = shapes[logits][0]
         before = of_checkpoint(saved.header) if saved else None

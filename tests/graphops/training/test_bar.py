@@ -69,6 +69,15 @@ def test_without_a_teacher_there_is_no_bar(digits: DataSet, network: onnx.ModelP
         train(network, digits, FAST)
 
 
+def test_a_teacher_that_does_not_fit_is_refused_before_training(digits: DataSet, network: onnx.ModelProto) -> None:
+    """Also where nothing but the bar looks at it."""
+    other = build("resnet8", classes=7, image=digits.image_shape, width=4)
+    seen: list[Progress] = []
+    with pytest.raises(UserError, match="choose a data set or a model that fits"):
+        train(network, digits, dataclasses.replace(FAST, distill_weight=0.0), teacher=other, progress=seen.append)
+    assert not seen
+
+
 class Stop(Exception):
     pass
 
