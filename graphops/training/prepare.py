@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 import numpy as np
 import onnx
@@ -20,7 +19,7 @@ from graphops.quantisers import standard
 from graphops.training import mend
 from graphops.training.readable import free_batch, logits_of, only_input, readable
 from graphops.training.refusals import refuse_foreign, refuse_gradient_names, refuse_untrainable
-from graphops.training.roles import Roles, roles
+from graphops.training.roles import Roles, matches, roles
 from graphops.training.source import trainable_source
 from passes import gates
 from passes.errors import UserError
@@ -93,7 +92,7 @@ def prepare(
     shapes = mend.shapes_of(copy)
     names = [i.name for graph in (source.graph, copy.graph) for i in graph.initializer]
     for pattern in freeze:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(matches(name, [pattern]) for name in names):
             raise UserError(f"The model has no initialiser {pattern!r} to keep; `freeze` names initialisers.")
     found = roles(copy, gates(source), freeze)
     if not found.trained:
@@ -150,7 +149,7 @@ def _matching(model: onnx.ModelProto, patterns: Sequence[str]) -> list[str]:
     names = [o for n in model.graph.node for o in n.output if o]
     found: list[str] = []
     for pattern in patterns:
-        matching = [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
+        matching = [pattern] if pattern in names else [name for name in names if matches(name, [pattern])]
         if not matching:
             raise UserError(f"The model has no tensor {pattern!r} to distil; `features` names outputs of its nodes.")
         found += matching

@@ -62,6 +62,11 @@ class Roles:
         return tuple(name for n in self.normalisations for name in (n.mean, n.variance))
 
 
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether ``name`` is one of ``patterns``, in which * and ? stand for others; exporters write [ in names."""
+    return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns)
+
+
 def roles(model: onnx.ModelProto, gates: Sequence[str] = (), freeze: Sequence[str] = ()) -> Roles:
     """The roles of the initialisers of a flat graph; ``freeze`` holds name patterns of initialisers to keep."""
     initialisers = {i.name: i for i in model.graph.initializer}
@@ -79,7 +84,7 @@ def roles(model: onnx.ModelProto, gates: Sequence[str] = (), freeze: Sequence[st
             behind.update(node.output)
     statistics = {name for n in normalisations.values() for name in (n.mean, n.variance)}
     kept = statistics | set(gates)
-    kept.update(name for name in initialisers if any(fnmatchcase(name, pattern) for pattern in freeze))
+    kept.update(name for name in initialisers if matches(name, freeze))
     trained -= kept
     trained = {n for n in trained if n in initialisers and initialisers[n].data_type == TensorProto.FLOAT}
     scales = learned_scales(model, trained) - kept

@@ -157,6 +157,17 @@ def test_what_is_trained() -> None:
     assert [(s.mean, s.variance, round(s.momentum, 6)) for s in statistics] == [("m1", "v1", 0.8), ("m2", "v2", 0.9)]
 
 
+def test_names_with_brackets_are_meant_literally() -> None:
+    model = small("r = Relu(a) b = Relu(r)")
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [{"r": "blocks[0].out", "conv_w": "blocks[0].weight"}.get(name, name) for name in names]
+    model.graph.initializer[0].name = "blocks[0].weight"
+    prepared = prepare(model, freeze=("blocks[0]*",), features=("blocks[?].out",))
+    assert prepared.roles.trained == ("fc_w", "fc_b")
+    assert prepared.features == ("blocks[0].out",)
+
+
 def test_gates_of_skip_connections_are_not_trained() -> None:
     block = """
     c = Conv <pads = [1,1,1,1]> (a, w1) r = Relu(c) d = Conv <pads = [1,1,1,1]> (r, w2) j = Add(d, a) b = Relu(j)
