@@ -5,7 +5,7 @@ Each function edits the copy in place and keeps its function; the person's graph
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import onnx
@@ -129,6 +129,41 @@ def explicit_permutations(model: onnx.ModelProto, shapes: Shapes) -> None:
         if node.op_type == "Transpose" and not node.attribute and node.input[0] in shapes:
             rank = len(shapes[node.input[0]])
             node.attribute.append(helper.make_attribute("perm", list(range(rank))[::-1]))
+
+
+def kept_statistics(model: onnx.ModelProto, shapes: Shapes, moving: Collection[str]) -> None:
+    """BatchNormalization trains on the batch's statistics, always: by such as do not move it is said in arithmetic.
+
+    Raises:
+        UserError: where the rank of its input is unknown.
+    """
+    constants = {i.name: i for i in model.graph.initializer}
+
+    def arithmetic(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        data, scale, bias, mean, variance = node.input[:5]
+        if mean in moving:
+            return [node]
+        if data not in shapes:
+            raise UserError(
+                f"The rank of {data!r}, which {node.name!r} normalises by kept statistics, is unknown; fix the model's "
+                "input size, or keep no statistics by `freeze`."
+            )
+        name, column = node.output[0], [-1, *[1] * (len(shapes[data]) - 2)]
+        epsilon = np.float32(next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5))
+        centre, spread = (numpy_helper.to_array(constants[n]).reshape(column) for n in (mean, variance))
+        made = {"mean": centre, "deviation": np.sqrt(spread + epsilon), "column": np.array(column, np.int64)}
+        model.graph.initializer.extend(numpy_helper.from_array(v, f"{name}/{what}") for what, v in made.items())
+        steps = (
+            ("Sub", [data, f"{name}/mean"], f"{name}/centred"),
+            ("Div", [f"{name}/centred", f"{name}/deviation"], f"{name}/normalised"),
+            ("Reshape", [scale, f"{name}/column"], f"{name}/scale"),
+            ("Mul", [f"{name}/normalised", f"{name}/scale"], f"{name}/scaled"),
+            ("Reshape", [bias, f"{name}/column"], f"{name}/bias"),
+            ("Add", [f"{name}/scaled", f"{name}/bias"], name),
+        )
+        return [helper.make_node(kind, inputs, [result], name=result) for kind, inputs, result in steps]
+
+    _rewrite(model, "BatchNormalization", arithmetic)
 
 
 def whole_layer_normalisations(model: onnx.ModelProto) -> None:

@@ -78,7 +78,9 @@ class TrainOptions:
     crop: int = _field(4, "pixels of padding on each side before the random crop")
     normalisation: str | None = _field(None, "name of the images' normalisation; default: the model's, else the data's")
     # what is trained
-    freeze: tuple[str, ...] = _field((), "name patterns (* and ?) of initialisers that keep their values")
+    freeze: tuple[str, ...] = _field(
+        (), "name patterns (* and ?) of initialisers that keep their values; batch norms go by statistics that are kept"
+    )
     output: str | None = _field(None, "the output that holds the logits, when the model has several")
     # the run
     seed: int = _field(0, "seed of the order of images and of the augmentation")

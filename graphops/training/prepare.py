@@ -101,6 +101,7 @@ def prepare(
             + (f" besides those that match {', '.join(freeze)}; freeze less." if freeze else "; give another model.")
         )
     refuse_untrainable(copy, found)
+    mend.kept_statistics(copy, shapes, found.statistics)
     mend.mend(copy, shapes)
     return Prepared(source, copy, name, logits, found, tuple(notes), tuple(features))
 

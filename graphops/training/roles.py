@@ -17,6 +17,7 @@ import onnx
 from onnx import TensorProto
 
 from graphops.training.quantisers import learned_scales
+from passes.errors import UserError
 
 # Operators with weights, and the places of their trained inputs.
 PLACES = {
@@ -68,23 +69,32 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def roles(model: onnx.ModelProto, gates: Sequence[str] = (), freeze: Sequence[str] = ()) -> Roles:
-    """The roles of the initialisers of a flat graph; ``freeze`` holds name patterns of initialisers to keep."""
+    """The roles of the initialisers of a flat graph; ``freeze`` holds name patterns of initialisers to keep.
+
+    Raises:
+        UserError: when one running statistic of a BatchNormalization is kept and the other is not.
+    """
     initialisers = {i.name: i for i in model.graph.initializer}
+    frozen = {name for name in initialisers if matches(name, freeze)}
     trained: set[str] = set()
     normalisations: dict[str, Normalisation] = {}
     behind: set[str] = set()  # tensors behind a layer
     for node in model.graph.node:
+        if node.op_type == "BatchNormalization" and (node.input[3] in frozen) != (node.input[4] in frozen):
+            raise UserError(
+                f"`freeze` keeps one of the running statistics {node.input[3]!r} and {node.input[4]!r} and not the "
+                "other; keep both or none."
+            )
         trained.update(node.input[p] for p in PLACES.get(node.op_type, ()) if p < len(node.input))
         if node.op_type in ("Add", "Mul") and any(i in behind for i in node.input):
             trained.update(i for i in node.input if i in initialisers and math.prod(initialisers[i].dims) > 1)
-        if node.op_type == "BatchNormalization":
+        if node.op_type == "BatchNormalization" and node.input[3] not in frozen:
             momentum = next((a.f for a in node.attribute if a.name == "momentum"), 0.9)
             normalisations.setdefault(node.input[3], Normalisation(node.input[3], node.input[4], momentum))
         if node.op_type in LAYERS or any(i in behind for i in node.input):
             behind.update(node.output)
     statistics = {name for n in normalisations.values() for name in (n.mean, n.variance)}
-    kept = statistics | set(gates)
-    kept.update(name for name in initialisers if matches(name, freeze))
+    kept = statistics | set(gates) | frozen
     trained -= kept
     trained = {n for n in trained if n in initialisers and initialisers[n].data_type == TensorProto.FLOAT}
     scales = learned_scales(model, trained) - kept

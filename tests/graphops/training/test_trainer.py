@@ -17,11 +17,12 @@ from onnx import helper
 from graphops.data import DataSet, Split
 from graphops.data.normalisation import by_name
 from graphops.evaluate import evaluate
+from graphops.inference import session
 from graphops.models import build
 from graphops.training import Progress, TrainOptions, train
 from graphops.training.teacher import Teacher
 from passes import GateSkips, RemoveSkips, UserError
-from tests.graphops.training.nets import he, net, ones, same_values, small, value
+from tests.graphops.training.nets import he, net, normalised, ones, same_values, small, value
 
 FAST = TrainOptions(epochs=6, batch=64, lr=0.1, warmup=10, workers=2)
 
@@ -283,6 +284,22 @@ except UserError as error:
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
     assert "metrics.jsonl cannot be written" in done.stdout
     assert done.stdout.count("\n") == 1
+
+
+def test_a_batch_norm_whose_statistics_are_kept_goes_by_them(digits: DataSet) -> None:
+    few = dataclasses.replace(digits, train=digits.train.first(30))
+    model = normalised()
+    options = dataclasses.replace(FAST, steps=1, batch=30, workers=2, augment="none", freeze=("m1", "v?"))
+    with pytest.raises(UserError, match="keeps one of the running statistics 'm2' and 'v2' and not the other"):
+        train(model, few, options)
+    trained = train(model, few, dataclasses.replace(options, freeze=("m?", "v?")))
+    for name in ("m1", "v1", "m2", "v2"):
+        np.testing.assert_array_equal(value(trained.model, name), value(model, name))
+    assert not np.array_equal(value(trained.model, "s1"), value(model, "s1"))
+    logits = session(model).run(None, {"x": few.normalisation(few.train.images)})[0].astype(np.float64)
+    right = logits[np.arange(30), few.train.labels]
+    loss = (np.log(np.exp(logits).sum(1)) - right).mean()
+    assert trained.history[0]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_feature_of_one_pixel_is_followed_too(digits: DataSet) -> None:
