@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from graphops.quantisers import standard
+from graphops.quantisers import standard, with_shapes
 from graphops.training import mend
 from graphops.training.readable import free_batch, logits_of, only_input, readable
 from graphops.training.refusals import refuse_foreign, refuse_gradient_names, refuse_untrainable
@@ -82,8 +82,8 @@ def prepare(
     copy = readable(source, notes)
     name = only_input(copy)
     logits = logits_of(copy, output)
-    features = _matching(copy, features)
     mend.constants_as_initialisers(copy)
+    features = _matching(copy, features)
     mend.prune(copy, [logits, *features])
     mend.name_nodes(copy)
     refuse_foreign(copy)
@@ -146,11 +146,14 @@ def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple
 
 
 def _matching(model: onnx.ModelProto, patterns: Sequence[str]) -> list[str]:
-    """The tensors of these names, or that match these patterns."""
+    """The tensors of these names, or that match these patterns: of floats, for a pattern may match shapes as well."""
     names = [o for n in model.graph.node for o in n.output if o]
+    inferred = with_shapes(model).graph.value_info if patterns else ()
+    kinds = {v.name: v.type.tensor_type.elem_type for v in inferred}
+    floats = [name for name in names if kinds.get(name, TensorProto.FLOAT) == TensorProto.FLOAT]
     found: list[str] = []
     for pattern in patterns:
-        matching = [pattern] if pattern in names else [name for name in names if matches(name, [pattern])]
+        matching = [pattern] if pattern in names else [name for name in floats if matches(name, [pattern])]
         if not matching:
             raise UserError(f"The model has no tensor {pattern!r} to distil; `features` names outputs of its nodes.")
         found += matching

@@ -168,6 +168,11 @@ def test_names_with_brackets_are_meant_literally() -> None:
     assert prepared.features == ("blocks[0].out",)
 
 
+def test_patterns_for_features_match_neither_shapes_nor_constants() -> None:
+    model = small("size = Shape(a) two = Constant <value = float {2}> () r = Mul(a, two) b = Reshape(r, size)")
+    assert prepare(model, features=("*",)).features == ("a", "r", "b", "pooled", "flat", "y")
+
+
 def test_gates_of_skip_connections_are_not_trained() -> None:
     block = """
     c = Conv <pads = [1,1,1,1]> (a, w1) r = Relu(c) d = Conv <pads = [1,1,1,1]> (r, w2) j = Add(d, a) b = Relu(j)
