@@ -93,7 +93,7 @@ def _read_image(file: Path, size: tuple[int, int] | None) -> np.ndarray:
             if image.mode not in _GREY + _COLOUR:
                 raise UserError(f"{file} has pixels of type {image.mode!r}; save it with 8 bits a channel.")
             pixels = image.convert("L" if image.mode in _GREY else "RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, NotImplementedError, Image.DecompressionBombError) as error:
         raise UserError(f"{file} cannot be read as an image ({error}); mend or remove it.") from error
     if size is not None:
         pixels = pixels.resize((size[1], size[0]), Image.Resampling.BILINEAR)

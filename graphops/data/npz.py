@@ -49,7 +49,7 @@ def read(path: Path) -> DataSet:
     count = 1 + max(int(train.labels.max()), int(test.labels.max()))
     if "classes" not in held and count > len(train) + len(test):
         raise UserError(f"{path}: label {count - 1} is out of range for {len(train) + len(test)} images; count from 0.")
-    classes = [str(name) for name in held["classes"]] if "classes" in held else [str(i) for i in range(count)]
+    classes = [str(name) for name in held.get("classes", np.arange(count)).reshape(-1)]
     normalisation = by_name("unit" if train.images.dtype == np.uint8 else "none")
     return DataSet(path.name, train, test, tuple(classes), normalisation)
 
@@ -67,7 +67,11 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("it holds one array without a name")
         with loaded as file:
-            return {name: file[name] for name in file.files}
+            held = {name: file[name] for name in file.files}
+        for name, value in held.items():
+            if not isinstance(value, np.ndarray):  # numpy hands out the bytes of other files in the archive
+                raise ValueError(f"{name!r} in it is no array")
+        return held
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}; give the path of an .npz file.") from error
     except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
@@ -90,9 +94,11 @@ def _images(array: np.ndarray) -> np.ndarray:
     if array.shape[1] > 4 and array.shape[3] <= 4:
         array = array.transpose(0, 3, 1, 2)
     if np.issubdtype(array.dtype, np.floating):
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, np.float32)
         if not np.isfinite(array).all():
-            raise UserError("Images hold values that are no numbers; replace NaN and infinity.")
-        return np.ascontiguousarray(array, np.float32)
+            raise UserError("Images hold values that are no numbers in float32; replace NaN, infinity and the like.")
+        return array
     if np.issubdtype(array.dtype, np.integer) and not ((array < 0) | (array > 255)).any():
         return np.ascontiguousarray(array, np.uint8)
     raise UserError(f"Images are {array.dtype}; give integers from 0 to 255, or floats.")

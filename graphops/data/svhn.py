@@ -44,10 +44,10 @@ def read(path: Path) -> Split:
     try:
         shapes = {name: tuple(shape) for name, shape, _ in whosmat(str(path))}
         count = shapes.get("X", (0,))[-1]
-        if shapes.get("X") != (32, 32, 3, count) or shapes.get("y") != (count, 1):
+        if not count or shapes.get("X") != (32, 32, 3, count) or shapes.get("y") != (count, 1):
             raise ValueError(f"it holds {shapes}, not X [32, 32, 3, N] and y [N, 1]")
         found = loadmat(str(path), variable_names=("X", "y"))
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
+    except (OSError, ValueError, TypeError, LookupError, NotImplementedError, MatReadError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read as a file of SVHN ({reason}); download it again.") from error
     images, labels = found["X"], found["y"][:, 0].astype(np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def test_wide_integers_that_fit_a_byte_become_bytes(tmp_path: Path) -> None:
 def test_the_file_may_name_its_classes(tmp_path: Path) -> None:
     assert loaded(tmp_path, x=IMAGES, y=LABELS, classes=["cat", "dog", "eel"]).classes == ("cat", "dog", "eel")
     assert "has label 2, but labels go from 0 to 1" in refused_as_data(tmp_path, classes=["cat", "dog"])
+    assert "labels go from 0 to 0" in refused_as_data(tmp_path, classes="cat")
 
 
 def refused_as_data(tmp_path: Path, **more: Any) -> str:
@@ -86,6 +88,7 @@ def refused_as_data(tmp_path: Path, **more: Any) -> str:
         ({"x": IMAGES.astype(bool), "y": LABELS}, "images are bool"),
         ({"x": IMAGES.reshape(12, -1), "y": LABELS}, r"images have shape \[12, 90\]"),
         ({"x": np.full((12, 1, 2, 2), np.nan), "y": LABELS}, "no numbers"),
+        ({"x": np.full((12, 1, 2, 2), 1e300), "y": LABELS}, "no numbers in float32"),
         ({"x": IMAGES, "y": LABELS.astype(float)}, "labels are float64"),
         ({"x": IMAGES, "y": LABELS - 1}, "labels go down to -1"),
         ({"x": IMAGES, "y": LABELS[:5]}, r"12 images but labels \[5\]"),
@@ -123,6 +126,13 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     content[300] ^= 1
     (tmp_path / "toy.npz").write_bytes(content)
     with pytest.raises(UserError, match="cannot be read as numpy arrays"):
+        load(str(tmp_path / "toy.npz"))
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "toy.npz", "w") as file:
+        file.writestr("x", "text")
+    with pytest.raises(UserError, match=r"cannot be read as numpy arrays \('x' in it is no array"):
         load(str(tmp_path / "toy.npz"))
 
 

@@ -43,6 +43,7 @@ def test_ten_is_zero_and_images_are_channels_first(tmp_path: Path, folder: str) 
         ([1, 11], {}, "labels outside 1 to 10"),
         ([1, 0], {}, "labels outside 1 to 10"),
         ([1, 2], {"y": np.ones((3, 1), np.uint8)}, "cannot be read as a file of SVHN"),
+        ([], {}, "cannot be read as a file of SVHN"),
         ([1, 2], {"X": np.ones((8, 8, 3, 2), np.uint8)}, "cannot be read as a file of SVHN"),
         ([1, 2], {"X": np.ones((32, 32, 3, 2), np.float32)}, "other pixels than bytes"),
     ],
@@ -53,7 +54,7 @@ def test_other_contents_are_refused(tmp_path: Path, labels: list[int], other: di
         svhn.read(tmp_path / "train_32x32.mat")
 
 
-@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file" + bytes(300), b"\x89HDF\r\n" + bytes(600)])
+@pytest.mark.parametrize("content", [b"", bytes(5), b"MATLAB 5.0 MAT-file" + bytes(300), b"\x89HDF\r\n" + bytes(600)])
 def test_what_is_no_such_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "train_32x32.mat").write_bytes(content)
     with pytest.raises(UserError, match="cannot be read as a file of SVHN"):
