@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ def evaluate(
         batch: images at once, where the model leaves the choice.
         normalisation: see :class:`graphops.data.feed.Feed`.
         progress: called with images done and images to do after each batch.
-        output: the output [N, classes] that gives the classes; the first of that shape by default.
+        output: the output [N, classes], or [N, classes, 1, 1], that gives the classes; the first such one by default.
 
     Raises:
         UserError: when model and data set do not fit, onnxruntime cannot run the model, or an argument is wrong.
@@ -85,9 +85,9 @@ def evaluate(
     for first in range(0, len(images), size):
         part = images.images[first : first + size]
         (logits,) = run(running, [output], feed.input_name, _fill(feed(part), feed.batch_size))
-        if logits.ndim != 2 or logits.shape[0] < len(part) or logits.shape[1] != len(dataset.classes):
+        if not _is_row(logits.shape) or logits.shape[0] < len(part) or logits.shape[1] != len(dataset.classes):
             raise _misfit(output, list(logits.shape), dataset)
-        logits = logits[: len(part)]
+        logits = logits.reshape(logits.shape[:2])[: len(part)]
         predictions[first : first + len(part)] = np.where(np.isfinite(logits.max(axis=1)), logits.argmax(axis=1), -1)
         if progress is not None:
             progress(first + len(part), len(images))
@@ -103,21 +103,26 @@ def _fill(tensor: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def _output(session: Any, dataset: DataSet, chosen: str | None) -> str:
-    """``chosen``, else the first floating-point output of [N, classes], as far as its shape is known."""
+    """``chosen``, else the first floating-point output of [N, classes] or [N, classes, 1, 1], as far as is known."""
     outputs = session.get_outputs()
     if chosen is not None:
         if chosen not in (names := [output.name for output in outputs]):
             raise ModelError(f"The model has no output {chosen!r}; it has {', '.join(names)}.")
         return chosen
     floats = [o for o in outputs if o.type in ("tensor(float)", "tensor(float16)", "tensor(double)")]
-    rows = [(str(o.name), o.shape or [None, None]) for o in floats if len(o.shape or [None, None]) == 2]
-    for name, (_, classes) in rows:
+    found = [(str(o.name), shape) for o in floats if _is_row(shape := o.shape or [None, None])]
+    rows = [(name, shape) for name, shape in found if len(shape) == 2] or found  # others may well be features
+    for name, (_, classes, *_) in rows:
         if not isinstance(classes, int) or classes == len(dataset.classes):
             return name
     if rows:
         raise _misfit(*rows[0], dataset)
     shapes = ", ".join(f"{output.name!r} {output.shape}" for output in outputs)
     raise ModelError(f"The model has no output [N, classes] but {shapes}; add one, e.g. a Flatten at the end.")
+
+
+def _is_row(shape: Sequence[Any]) -> bool:
+    return len(shape) >= 2 and all(size == 1 for size in shape[2:])
 
 
 def _misfit(output: str, shape: list[int | str | None], dataset: DataSet) -> UserError:

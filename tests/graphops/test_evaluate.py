@@ -108,6 +108,12 @@ def test_the_first_output_that_fits_the_classes_is_scored_or_the_one_that_is_nam
         evaluate(model, colours(), output="dark")
 
 
+def test_an_output_of_one_pixel_a_class_is_scored_where_there_is_no_other() -> None:
+    model = brightest()
+    del model.graph.output[1]
+    assert evaluate(model, colours()).correct == 5
+
+
 def test_split_and_normalisation_are_passed_on() -> None:
     data = colours()
     dark = DataSet("dark", data.train, Split(255 - data.test.images, data.test.labels), CLASSES, by_name("unit"))
@@ -130,10 +136,12 @@ def test_impossible_arguments_are_refused(options: dict[str, Any], why: str) -> 
         evaluate(brightest(), colours(), **options)
 
 
-def with_output(**changes: Any) -> onnx.ModelProto:
-    """``brightest`` without its second output."""
-    model = brightest(**changes)
-    del model.graph.output[1]
+def of_many_pixels() -> onnx.ModelProto:
+    """A model whose only output is [N, 3, 2, 2]."""
+    model = brightest()
+    del model.graph.output[1], model.graph.node[1:]
+    model.graph.node[0].CopyFrom(helper.make_node("AveragePool", ["x"], ["features"], kernel_shape=[3, 3]))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", 3, 2, 2]))
     return model
 
 
@@ -174,7 +182,7 @@ def breaks_when_run() -> onnx.ModelProto:
     [
         (brightest(classes=10), "'brightness' is Nx10 and colours has 3 classes"),
         (symbolic_classes(), r"'brightness' is \w+x5 and colours has 3 classes"),
-        (with_output(), r"no output \[N, classes\] but 'features'"),
+        (of_many_pixels(), r"no output \[N, classes\] but 'features'"),
         (unknown_operator(), "onnxruntime 1.19.2 cannot load the model .*Marvel"),
         (newer_opset(), "onnxruntime 1.19.2 cannot load the model .*999"),
         (external(), "weights lie in another file"),
