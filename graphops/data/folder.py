@@ -61,7 +61,8 @@ def _files(path: Path, classes: list[str]) -> list[tuple[Path, int]]:
     endings = Image.registered_extensions()
     found = []
     for label, name in enumerate(classes):
-        files = sorted(file for file in (path / name).iterdir() if file.suffix.lower() in endings)
+        visible = (file for file in (path / name).iterdir() if not file.name.startswith("."))
+        files = sorted(file for file in visible if file.suffix.lower() in endings)
         if not files:
             raise UserError(f"{path / name} holds no images; put some there or take the folder away.")
         found += [(file, label) for file in files]

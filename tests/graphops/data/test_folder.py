@@ -68,6 +68,7 @@ def test_grey_images_have_one_channel_unless_others_have_colour(tmp_path: Path) 
 
 def test_other_files_are_left_aside(flowers: Path) -> None:
     (flowers / "rose" / "notes.txt").write_text("")
+    (flowers / "rose" / "._0.PNG").write_bytes(b"what macOS writes beside 0.PNG")
     (flowers / "readme.md").write_text("")
     (flowers / ".cache").mkdir()
     assert load(str(flowers)).classes == ("rose", "tulip")
