@@ -76,6 +76,18 @@ def test_where_all_are_damaged_it_is_said_that_training_begins_anew(tmp_path: Pa
     assert after.damaged[0].endswith("; there is no other, so training begins anew.")
 
 
+def test_a_copy_under_another_name_is_neither_read_nor_removed(tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path)
+    copy = tmp_path / "checkpoint-best.bin"
+    copy.write_bytes(kept.save(5, {"step": 5}, ARRAYS).read_bytes())
+    for step in (10, 15):
+        kept.save(step, {"step": step}, ARRAYS)
+    found = Checkpoints(tmp_path).load()
+    assert found is not None
+    assert found.header == {"step": 15}
+    assert copy.exists()
+
+
 def test_an_empty_folder_is_made_and_has_none(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "new" / "folder").load() is None
     assert (tmp_path / "new" / "folder").is_dir()
