@@ -19,7 +19,7 @@ class Metrics:
     """The file in ``folder``, cut to ``length`` bytes; with no folder, nothing is written.
 
     Raises:
-        UserError: when it cannot be written, e.g. because the disk is full.
+        UserError: when it cannot be written, e.g. because the disk is full, or is not a training's.
     """
 
     def __init__(self, folder: Path | None, length: int = 0) -> None:
@@ -29,6 +29,8 @@ class Metrics:
         self._path = folder / "metrics.jsonl"
         try:
             self._stream = open(self._path, "ab")  # noqa: SIM115 - lives as long as the run
+            if not _is_ours(self._path):
+                raise UserError(f"{self._path} is no training's, and would be overwritten; choose another folder.")
             self._stream.truncate(min(length, self._stream.tell()))
             self._stream.seek(0, os.SEEK_END)
         except OSError as error:
@@ -66,3 +68,10 @@ class Metrics:
             f"{self._path} cannot be written ({error.strerror}); make room and start again: "
             "training continues from its last checkpoint."
         )
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the file begins with a step, or half of one; that of a pipeline's run begins otherwise."""
+    step = b'{"kind": "step"'
+    with open(path, "rb") as stream:
+        return step.startswith(stream.read(len(step)))

@@ -265,6 +265,14 @@ def test_images_of_floats_and_a_model_of_bytes_train_too(digits: DataSet) -> Non
     assert trained.history[-1]["loss"] > 0
 
 
+def test_the_metrics_of_something_else_are_not_overwritten(digits: DataSet, tmp_path: Path) -> None:
+    """Such as those of a pipeline's run, in whose folder checkpoints were meant to lie."""
+    (tmp_path / "metrics.jsonl").write_text('{"folder": "01-build", "test_accuracy": 0.1}\n')
+    with pytest.raises(UserError, match=r"metrics\.jsonl is no training's, and would be overwritten; choose another"):
+        train(small(), digits, dataclasses.replace(FAST, steps=1), folder=tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text().startswith('{"folder"')
+
+
 def test_a_disk_that_is_full_for_metrics_is_one_sentence(tmp_path: Path) -> None:
     code = """
 import resource, signal, sys
