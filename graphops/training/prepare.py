@@ -7,6 +7,7 @@ functions, behind a Cast, as Constant nodes) the graph is rewritten first by ``i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -107,8 +108,8 @@ def prepare(
 
 
 def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple[Prepared, dict[str, tuple[int, ...]]]:
-    """Run the copy on ``images``: the copy with its logits as [N, classes] (from [N, classes, 1, 1] by a Flatten that
-    is added), and the shape without the batch of the logits and of each of ``features``.
+    """Run the copy on ``images``: the copy with its logits as [N, classes] (from e.g. [N, classes, 1, 1] by a Flatten
+    that is added), and the shape without the batch of the logits and of each of ``features``.
 
     Raises:
         UserError: when the copy does not run, or its output is no row of numbers an image.
@@ -130,7 +131,8 @@ def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple
             "export it with a free batch size, or check it with onnx.checker."
         ) from error
     shape = values[0].shape
-    if len(shape) < 2 or shape[0] != len(images) or any(d != 1 for d in shape[2:]):
+    classes = math.prod(shape[1:])
+    if len(shape) < 2 or shape[0] != len(images) or classes not in shape[1:]:
         raise UserError(
             f"The model's output {prepared.logits!r} has the shape {list(shape)} for {len(images)} images and "
             "training needs a number a class for each image; name the right one with `output` (on the command line "
@@ -142,7 +144,7 @@ def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple
     flat, model = f"{prepared.logits}/flat", onnx.ModelProto()
     model.CopyFrom(prepared.model)
     model.graph.node.append(helper.make_node("Flatten", [prepared.logits], [flat], name=flat, axis=1))
-    return replace(prepared, model=model, logits=flat), {**shapes, flat: shape[1:2]}
+    return replace(prepared, model=model, logits=flat), {**shapes, flat: (classes,)}
 
 
 def _matching(model: onnx.ModelProto, patterns: Sequence[str]) -> list[str]:

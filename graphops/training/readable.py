@@ -17,6 +17,7 @@ from passes.errors import UserError
 MIN_OPSET, OLD_OPSET = 13, 17  # a graph below the first is converted to the second
 BATCH = "graphops_batch"
 STANDARD = ("", "ai.onnx")
+_SOFTMAX = ("Softmax", "LogSoftmax")
 
 
 def inference_copy(model: onnx.ModelProto, output: str | None = None) -> tuple[onnx.ModelProto, str]:
@@ -107,7 +108,7 @@ def among_several(model: onnx.ModelProto, output: str | None) -> str | None:
 
 
 def logits_of(model: onnx.ModelProto, output: str | None = None, what: str = "model") -> str:
-    """The tensor with the logits: the output, or the input of the Softmax or LogSoftmax that makes it.
+    """The tensor with the logits: the output, or the input of the Softmax or LogSoftmax that makes it, be it reshaped.
 
     Raises:
         UserError: when there are several outputs and none is named, or none of that name.
@@ -122,8 +123,12 @@ def logits_of(model: onnx.ModelProto, output: str | None = None, what: str = "mo
     if name not in names:
         raise UserError(f"The {what} has no output {name!r}; it has {', '.join(names)}.")
     producers = {o: n for n in model.graph.node for o in n.output}
-    while name in producers and producers[name].op_type in ("Softmax", "LogSoftmax", "Identity"):
-        name = producers[name].input[0]
+    before = name
+    while before in producers and producers[before].op_type in (*_SOFTMAX, "Identity", "Flatten", "Reshape", "Squeeze"):
+        node = producers[before]
+        before = node.input[0]
+        if node.op_type in _SOFTMAX or (node.op_type, node.output[0]) == ("Identity", name):
+            name = before
     return name
 
 

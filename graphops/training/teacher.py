@@ -70,8 +70,4 @@ class Teacher:
     def __call__(self, images: NDArray) -> dict[str, NDArray[np.float32]]:
         values = run(self._session, self._tensors, self._feed.input_name, self._feed(images), "the teacher")
         named = dict(zip(self._names, values, strict=True))
-        return {n: v.reshape(len(v), -1) if n == self._logits and _pixels(v) == 1 else v for n, v in named.items()}
-
-
-def _pixels(values: NDArray) -> int:
-    return int(np.prod(values.shape[2:])) if values.ndim > 2 else 0
+        return {n: v.reshape(len(v), -1) if n == self._logits else v for n, v in named.items()}

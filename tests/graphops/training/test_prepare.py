@@ -109,9 +109,18 @@ def test_the_model_is_not_modified_and_comes_back_with_nothing_changed_but_value
     assert again.SerializeToString(deterministic=True) == before
 
 
-def test_a_closing_softmax_is_left_out_of_the_logits() -> None:
-    model = net(f"{BODY} p = Softmax <axis = 1> (y)", WEIGHTS, wanted="float[N,10] p")
-    assert prepare(model).logits == "y"
+@pytest.mark.parametrize(
+    ("closing", "logits"),
+    [
+        ("p = Softmax <axis = 1> (y)", "y"),
+        ("s = LogSoftmax (y) p = Identity(s)", "y"),
+        ("s = Softmax <axis = 1> (y) p = Flatten(s)", "y"),
+        ("i = Identity(y) p = Flatten(i)", "p"),
+    ],
+)
+def test_a_closing_softmax_is_left_out_of_the_logits(closing: str, logits: str) -> None:
+    model = net(f"{BODY} {closing}", WEIGHTS, wanted="float[N,10] p")
+    assert prepare(model).logits == logits
 
 
 def test_logits_of_one_pixel_are_flattened() -> None:
@@ -120,6 +129,8 @@ def test_logits_of_one_pixel_are_flattened() -> None:
     flat, shapes = probe(prepared, images(2), [])
     assert shapes[flat.logits] == (10,)
     assert run(flat.runnable({}), images(2)).shape == (2, 10)
+    last = net(f"{POOLED} c = Conv(pooled, fc_w, fc_b) y = Transpose <perm = [0,2,3,1]> (c)", weights)
+    assert probe(prepare(last), images(2), [])[1]["y/flat"] == (10,)
 
 
 def test_a_shared_initialiser_of_statistics_gets_copies() -> None:
