@@ -37,6 +37,9 @@ class Finetune(Step):
     teacher: str | None = None
     options: TrainOptions = field(default_factory=TrainOptions)
 
+    def __post_init__(self) -> None:
+        self.options.refuse_idle(taught=self.teacher is not None, gated=True)  # gates: as the model will have them
+
     @classmethod
     def of(cls, options: Mapping[str, Any], where: str) -> Self:
         rest = dict(options)

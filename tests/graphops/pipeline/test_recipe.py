@@ -59,6 +59,7 @@ def test_steps_are_written_long_or_short() -> None:
         ("steps: [{finetune: {epoch: 1}}]", "step 1: finetune: Training has no option 'epoch'; did you mean 'epochs'"),
         ("steps: [{finetune: {epochs: many}}]", "epochs is 'many'"),
         ("steps: [{finetune: {data: 3}}]", "data is 3"),
+        ("steps: [{finetune: {max_drop: 0.1}}]", "step 1: finetune: `max_drop` needs a teacher, and there is none"),
         ("steps: [{quantize: {normalisation: 3}}]", "normalisation is 3; it must be a name"),
         ("steps: [gate-skips, {remove-skips: {stages: 3, stag: 1}}]", "step 2: remove-skips has no option 'stag'"),
         ("steps: [{remove-skips: {order: inpt}}]", "order is 'inpt'"),
