@@ -52,6 +52,11 @@ class Finetune(Step):
         except UserError as error:
             raise UserError(f"{where}: {error}") from error
 
+    def check_tools(self) -> None:
+        from graphops.training import runtime
+
+        runtime.native()
+
     def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
         from graphops.training import train
 

@@ -269,6 +269,18 @@ def test_what_is_missing_is_said_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
+def test_an_install_that_cannot_train_is_said_before_any_work(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise UserError("onnxruntime is the build without training.")
+
+    monkeypatch.setattr("graphops.training.runtime.native", broken)
+    with pytest.raises(UserError, match="the build without training"):
+        Pipeline([ShortenSkips(), finetune("digits", **QUICK)]).run(model, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_stage_below_its_teacher_stops_the_run_and_what_was_made_stays(model: Path, tmp_path: Path) -> None:
     good = Path(__file__).parents[3] / "examples" / "models" / "digits-resnet8.onnx"
     stage = finetune("digits", teacher=str(good), max_drop=0.01, **(QUICK | {"steps": 1}))
