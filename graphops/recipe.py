@@ -178,12 +178,13 @@ def _check_verb(verb: str, where: str, known: list[str]) -> None:
 
 def _step(verb: str, options: Any, where: str) -> Step:
     _check_verb(verb, where, _verbs())
-    where = f"{where}: {verb}"
     if isinstance(options, str | list) and verb in kinds:
         options = {kinds[verb].first: options}
     if not isinstance(options, Mapping | None):
-        raise UserError(f"{where} is {options!r}; write its options as {{name: value}}.")
+        raise UserError(f"{where}: {verb} is {options!r}; write its options as {{name: value}}.")
     options = {str(key): value for key, value in (options or {}).items()}
-    if verb in kinds:
-        return kinds[verb].of(options, where)
-    return Rewrite.of(options | {"pass": verb}, where)
+    try:
+        return kinds[verb].of(options, verb) if verb in kinds else Rewrite.of(options | {"pass": verb}, verb)
+    except UserError as error:
+        text = str(error)
+        raise UserError(f"{where}: {text if text.startswith(verb) else f'{verb}: {text}'}") from error

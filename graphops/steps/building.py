@@ -40,10 +40,7 @@ class Build(Step):
         model = rest.pop("model", None)
         if not isinstance(model, str):
             raise UserError(f"{where} needs the network's name; write e.g. 'build: resnet20'.")
-        try:
-            return cls(model, rest)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from error
+        return cls(model, rest)
 
     def run(self, model: onnx.ModelProto | None, bench: Bench) -> Outcome:
         from graphops import models

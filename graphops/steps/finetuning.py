@@ -47,10 +47,7 @@ class Finetune(Step):
         for key, value in names.items():
             if not isinstance(value, str | None):
                 raise UserError(f"{where}: {key} is {value!r}; it must be a name.")
-        try:
-            return cls(names["data"], names["teacher"], TrainOptions.of(rest))
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from error
+        return cls(names["data"], names["teacher"], TrainOptions.of(rest))
 
     def check_tools(self) -> None:
         from graphops.training import runtime

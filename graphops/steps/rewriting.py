@@ -48,11 +48,7 @@ class Rewrite(Step):
         for key, value in names.items():
             if not isinstance(value, str | None):
                 raise UserError(f"{where}: {key} is {value!r}; it must be a name.")
-        made = make(rewriter, rest, where)
-        try:
-            return cls(made, **names)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from error
+        return cls(make(rewriter, rest, where), **names)
 
     @property
     def name(self) -> str:
