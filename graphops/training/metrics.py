@@ -71,7 +71,7 @@ class Metrics:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether the file begins with a step, or half of one; that of a pipeline's run begins otherwise."""
-    step = b'{"kind": "step"'
+    """Whether the file begins as a training's line does, or ends before; that of a pipeline's run begins otherwise."""
+    line = b'{"kind": "'
     with open(path, "rb") as stream:
-        return step.startswith(stream.read(len(step)))
+        return line.startswith(stream.read(len(line)))
