@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import onnx
 from onnx import helper
 
-from graphops.quantisers import with_shapes
+from graphops.quantisers import is_quantiser, with_shapes
 from graphops.training import runtime
 from graphops.training.mend import prune
 from graphops.training.quantisers import Placeholders
 from passes.errors import UserError
 
 SUFFIX = "_grad"
+_NORMALISATIONS = ("BatchNormalization", "LayerNormalization")
 
 
 def gradient_graph(
@@ -33,9 +34,12 @@ def gradient_graph(
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    freed = {*trained, *inputs}
-    kept = []
+    held = _hidden(copy).difference(trained, inputs)
+    freed = {*trained, *inputs, *held}
+    kept, constants = [], []
     for tensor in copy.graph.initializer:
+        if tensor.name in held:
+            constants.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
         if tensor.name in freed:
             shape = list(tensor.dims)
             copy.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, shape))
@@ -55,7 +59,21 @@ def gradient_graph(
     ordered = [onnx.ValueInfoProto.FromString(o.SerializeToString()) for o in ordered]
     del built.graph.output[:]
     built.graph.output.extend(ordered)
+    given = [onnx.ValueInfoProto.FromString(i.SerializeToString()) for i in built.graph.input if i.name not in held]
+    del built.graph.input[:]
+    built.graph.input.extend(given)
+    built.graph.initializer.extend(constants)
     return built
+
+
+def _hidden(model: onnx.ModelProto) -> set[str]:
+    """What the builder must take for inputs even where it is constant.
+
+    The runtime's optimiser drops a scale, for no node reads it while placeholders stand for quantisers; and it makes
+    one of equal constants, whose gradient the builder then defines once for each normalisation that reads it.
+    """
+    scales = {node.input[1] for node in model.graph.node if is_quantiser(node)}
+    return scales.union(*(node.input[1:3] for node in model.graph.node if node.op_type in _NORMALISATIONS))
 
 
 def in_words(error: Exception, model: onnx.ModelProto, trained: Sequence[str] = ()) -> UserError:

@@ -10,6 +10,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from graphops.training.gradient import gradient_graph
+from graphops.training.loss import Loss, add_loss
 from graphops.training.prepare import Prepared, prepare, probe
 from passes import GateSkips, UserError
 from tests.graphops.training.nets import HEAD, he, net, normalised, ones, same_values, small, value, zeros
@@ -166,6 +168,16 @@ def test_what_is_trained() -> None:
     assert roles_of(normalised(), freeze=("s?", "fc_*")) == ("conv_w", "conv2_w", "b1", "b2")
     statistics = prepare(normalised()).roles.normalisations
     assert [(s.mean, s.variance, round(s.momentum, 6)) for s in statistics] == [("m1", "v1", 0.8), ("m2", "v2", 0.9)]
+
+
+def test_equal_constants_of_two_normalisations_may_be_kept() -> None:
+    """The runtime makes one of them, which has no single gradient."""
+    model = normalised()
+    prepared = prepare(model, freeze=("b?",))
+    graph = add_loss(prepared.model, prepared.logits, Loss())
+    built = gradient_graph(graph.model, graph.terms["loss"], prepared.roles.trained, prepared.roles.statistics)
+    assert {"b1", "b2"} <= {i.name for i in built.graph.initializer}
+    assert {"b1", "b2"}.isdisjoint(i.name for i in built.graph.input)
 
 
 def test_names_with_brackets_are_meant_literally() -> None:
