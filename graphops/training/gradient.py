@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import onnx
 from onnx import helper
@@ -34,21 +34,11 @@ def gradient_graph(
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    held = _hidden(copy).difference(trained, inputs)
-    freed = {*trained, *inputs, *held}
-    kept, constants = [], []
-    for tensor in copy.graph.initializer:
-        if tensor.name in held:
-            constants.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
-        if tensor.name in freed:
-            shape = list(tensor.dims)
-            copy.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, shape))
-        else:
-            kept.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
-    del copy.graph.initializer[:]
-    copy.graph.initializer.extend(kept)
+    _as_inputs(copy, {*trained, *inputs})
     copy = with_shapes(copy)
+    held = _hidden(copy).difference(trained, inputs)
     placeholders = Placeholders(copy, trained)
+    constants = _as_inputs(copy, held)
     try:
         built = runtime.gradient_of(copy, set(trained).difference(placeholders.scales), loss)
     except Exception as error:
@@ -64,6 +54,17 @@ def gradient_graph(
     built.graph.input.extend(given)
     built.graph.initializer.extend(constants)
     return built
+
+
+def _as_inputs(model: onnx.ModelProto, names: Collection[str]) -> list[onnx.TensorProto]:
+    """The initialisers of these names, which become inputs."""
+    moved, kept = list[onnx.TensorProto](), list[onnx.TensorProto]()
+    for tensor in model.graph.initializer:
+        (moved if tensor.name in names else kept).append(onnx.TensorProto.FromString(tensor.SerializeToString()))
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    model.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in moved)
+    return moved
 
 
 def _hidden(model: onnx.ModelProto) -> set[str]:

@@ -321,6 +321,7 @@ def test_a_constant_that_is_a_scale_here_and_a_bit_width_there_is_not_learned() 
     model = quantised()
     next(n for n in model.graph.node if n.output[0] == "qf").input[1] = "bits2"
     assert "bits2" not in prepare(model).roles.trained
+    assert "fc_w" in gradients(model, images())[0]
 
 
 def test_scales_stay_positive_and_at_least_half_remains_after_a_step() -> None:
