@@ -149,10 +149,12 @@ def free_batch(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> Non
         return
     shapes = {i.name: i for i in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type != "Reshape" or node.input[1] not in shapes or any(a.i for a in node.attribute):
+        if node.op_type != "Reshape" or node.input[1] not in shapes:
             continue
         target = numpy_helper.to_array(shapes[node.input[1]])
-        if target.size > 1 and target[0] == fixed and node.input[0] not in shapes:
+        literal = 0 in target and any(a.i for a in node.attribute)  # of `allowzero`, which PyTorch sets everywhere
+        if target.size > 1 and target[0] == fixed and node.input[0] not in shapes and not literal:
             own = model.graph.initializer.add()
             own.CopyFrom(numpy_helper.from_array(np.concatenate([[0], target[1:]]), f"{node.output[0]}/shape"))
             node.input[1] = own.name
+            del node.attribute[:]

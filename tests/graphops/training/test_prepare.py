@@ -47,6 +47,12 @@ MENDED: dict[str, onnx.ModelProto] = {
         given="float[1,1,8,8] x",
         wanted="float[1,10] y",
     ),
+    "fixed batch in a Reshape as PyTorch's newer exporter writes it": net(
+        f"{POOLED} flat = Reshape <allowzero = 1> (pooled, shape) y = Gemm <transB = 1> (flat, fc_w, fc_b)",
+        {**WEIGHTS, "shape": np.array([1, 4])},
+        given="float[1,1,8,8] x",
+        wanted="float[1,10] y",
+    ),
     "fixed batch in a Constant": net(
         f"{POOLED} shape = Constant <value = int64[2] {{1, 4}}> () flat = Reshape(pooled, shape) "
         "y = Gemm <transB = 1> (flat, fc_w, fc_b)",
