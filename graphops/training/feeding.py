@@ -101,8 +101,8 @@ def checked(model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: Train
     Raises:
         UserError: when model and data do not fit each other.
     """
-    prepared = prepare(model, options.output, options.freeze, options.features)
     images = feed(dataset.train.images[: min(2, len(dataset.train))])
+    prepared = prepare(model, options.output, options.freeze, options.features, images.shape[1:])
     prepared, shapes = probe(prepared, images, prepared.features)
     classes = shapes[prepared.logits][0]
     if classes != len(dataset.classes):

@@ -5,6 +5,7 @@ Each function edits the copy in place and keeps its function; the person's graph
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 
 import numpy as np
@@ -29,7 +30,8 @@ def mend(model: onnx.ModelProto, shapes: Shapes) -> None:
     explicit_permutations(model, shapes)
     explicit_pads(model, shapes)
     whole_pads(model, shapes)
-    row_major_pooling(model)
+    row_major_pooling(model, shapes)
+    averages_as_convolutions(model, shapes)
     distinct_inputs(model)
     whole_layer_normalisations(model)
     prune(model, [o.name for o in model.graph.output])
@@ -259,13 +261,63 @@ def distinct_inputs(model: onnx.ModelProto) -> None:
     _replace_nodes(model, nodes)
 
 
-def row_major_pooling(model: onnx.ModelProto) -> None:
-    """The gradient of MaxPool is wrong for column-major indices; without an output for them, the order is nothing."""
+def row_major_pooling(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """The gradient of MaxPool is wrong for column-major indices; without an output for them, the order is nothing.
+
+    Raises:
+        UserError: where the input's size is unknown: that gradient would end the process.
+    """
     for node in model.graph.node:
+        if node.op_type == "MaxPool":
+            _pooled(node, shapes)
         if node.op_type == "MaxPool" and len([o for o in node.output if o]) == 1:
             for attribute in node.attribute:
                 if attribute.name == "storage_order":
                     attribute.i = 0
+
+
+def averages_as_convolutions(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """The gradient of AveragePool ends the process where the batch size is free: a convolution by equal weights.
+
+    What lies beyond the input does not count, unless the node says so; hence the correction at the edges.
+
+    Raises:
+        UserError: where the input's size is unknown.
+    """
+
+    def convolution(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        kernel = values["kernel_shape"]
+        channels, *spatial = _pooled(node, shapes)
+        strides, dilations = (list(values.get(n) or [1] * len(kernel)) for n in ("strides", "dilations"))
+        pads = list(values.get("pads") or [0] * 2 * len(kernel))
+        if kernel == spatial and not any(pads):
+            return [helper.make_node("GlobalAveragePool", node.input, node.output, name=node.name)]
+        counts = np.ones((), np.float32)
+        for axis, (n, k, s, d) in enumerate(zip(spatial, kernel, strides, dilations, strict=True)):
+            before, reach = pads[axis], (k - 1) * d + 1
+            steps = (n + before + pads[axis + len(kernel)] - reach) / s
+            outputs = (math.ceil(steps) if values.get("ceil_mode") else math.floor(steps)) + 1
+            pads[axis + len(kernel)] = max(pads[axis + len(kernel)], (outputs - 1) * s + reach - n - before)
+            taps = np.arange(outputs)[:, None] * s - before + np.arange(k) * d
+            counts = counts[..., None] * ((taps >= 0) & (taps < n)).sum(1)
+        weight, share = f"{node.name}/weight", f"{node.name}/share"
+        equal = np.full((channels, 1, *kernel), 1 / math.prod(kernel), np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(equal, weight))
+        options = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "group": channels}
+        if values.get("count_include_pad") or (counts == math.prod(kernel)).all():
+            return [
+                helper.make_node("Conv", [node.input[0], weight], node.output, name=node.name, pads=pads, **options)
+            ]
+        part = f"{node.output[0]}/part"
+        corrected = (math.prod(kernel) / np.maximum(counts, 1)).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(corrected, share))
+        return [
+            helper.make_node("Conv", [node.input[0], weight], [part], name=part, pads=pads, **options),
+            helper.make_node("Mul", [part, share], node.output, name=node.name),
+        ]
+
+    _rewrite(model, "AveragePool", convolution)
 
 
 def whole_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
@@ -283,6 +335,17 @@ def whole_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
             model.graph.initializer.append(numpy_helper.from_array(whole.reshape(-1), name))
             node.input[1] = name
             del node.input[3:]
+
+
+def _pooled(node: onnx.NodeProto, shapes: Shapes) -> list[int]:
+    """The size of what a pooling node reads, without the batch."""
+    size = _known(shapes.get(node.input[0], [])[1:])
+    if not size:
+        raise UserError(
+            f"Node {node.name!r} ({node.op_type}) reads a tensor of unknown size and so has no gradient; fix the "
+            "model's input size, or replace the Reshape before it by one to fixed sizes."
+        )
+    return size
 
 
 def _spatial(shapes: Shapes, tensor: str) -> list[int | None]:

@@ -66,6 +66,7 @@ def prepare(
     output: str | None = None,
     freeze: Sequence[str] = (),
     features: Sequence[str] = (),
+    size: Sequence[int] = (),
 ) -> Prepared:
     """Check ``model`` and make its training copy.
 
@@ -74,6 +75,7 @@ def prepare(
         output: the output with the logits; may be left out when there is one.
         freeze: name patterns of initialisers to keep.
         features: names or name patterns (* and ?) of further tensors that the loss needs.
+        size: of the images, as the input takes one, where the input leaves some of it open.
 
     Raises:
         UserError: when the graph cannot be trained.
@@ -89,7 +91,7 @@ def prepare(
     mend.name_nodes(copy)
     refuse_foreign(copy)
     refuse_gradient_names(copy)
-    free_batch(copy, name, [logits, *features])
+    free_batch(copy, name, [logits, *features], size)
     shapes = mend.shapes_of(copy)
     names = [i.name for graph in (source.graph, copy.graph) for i in graph.initializer]
     for pattern in freeze:

@@ -132,17 +132,21 @@ def logits_of(model: onnx.ModelProto, output: str | None = None, what: str = "mo
     return name
 
 
-def free_batch(model: onnx.ModelProto, name: str, outputs: Sequence[str]) -> None:
-    """Make the first dimension of the input free and ``outputs`` the outputs, where a batch size was fixed.
+def free_batch(model: onnx.ModelProto, name: str, outputs: Sequence[str], size: Sequence[int] = ()) -> None:
+    """Make the first dimension of the input free, the others ``size`` where that is given, and ``outputs`` the outputs.
 
     Reshapes that spell out the fixed batch size take the size from their input instead.
     """
     value = next(i for i in model.graph.input if i.name == name)
     dims = value.type.tensor_type.shape.dim
     fixed = dims[0].dim_value if len(dims) and dims[0].HasField("dim_value") else 0
+    for _ in range(len(dims), len(size) and len(size) + 1):  # where the model gives no shape at all
+        dims.add()
     if len(dims):
         dims[0].Clear()
         dims[0].dim_param = BATCH
+    for dim, known in zip(dims[1:], size, strict=False):
+        dim.dim_value = known
     del model.graph.output[:]
     model.graph.output.extend(helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs)
     if not fixed:

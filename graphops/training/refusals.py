@@ -40,8 +40,5 @@ def refuse_untrainable(model: onnx.ModelProto, found: Roles) -> None:
         if trained.isdisjoint([*node.input, *mend.captured(node)]):
             continue
         trained.update(node.output)
-        dilated = any(d != 1 for a in node.attribute if a.name == "dilations" for d in a.ints)
         if any(a.HasField("g") or a.graphs for a in node.attribute):
             raise untrainable(node.name, node.op_type)
-        if node.op_type == "AveragePool" and dilated:
-            raise untrainable(node.name, "AveragePool with dilations")

@@ -79,6 +79,16 @@ OPERATORS: dict[str, tuple[str, dict[str, np.ndarray]]] = {
     "MaxPool SAME": ('z = MaxPool <kernel_shape = [3,3], strides = [2,2], auto_pad = "SAME_UPPER"> (y)', {}),
     "MaxPool column-major": ("z = MaxPool <kernel_shape = [2,2], storage_order = 1> (y)", {}),
     "AveragePool": ("z = AveragePool <kernel_shape = [3,3], pads = [1,1,1,1], strides = [2,2]> (y)", {}),
+    "AveragePool over a part": ("z = AveragePool <kernel_shape = [3,2], strides = [2,2], ceil_mode = 1> (y)", {}),
+    "AveragePool of one dimension": (
+        "f = Reshape(y, shape) z = AveragePool <kernel_shape = [3], pads = [1,0], count_include_pad = 1> (f)",
+        {"shape": whole(0, 4, 36)},
+    ),
+    "AveragePool over all": ("z = AveragePool <kernel_shape = [6,6]> (y)", {}),
+    "AveragePool with dilations": (
+        "z = AveragePool <kernel_shape = [2,2], dilations = [2,2], pads = [1,1,1,1]> (y)",
+        {},
+    ),
     "AveragePool SAME": ('z = AveragePool <kernel_shape = [3,3], auto_pad = "SAME_LOWER", strides = [2,2]> (y)', {}),
     "ReduceMean": ("z = ReduceMean <keepdims = 0> (y, axes)", {"axes": whole(2, -1)}),
     "ReduceSum": ("z = ReduceSum (y, axes)", {"axes": whole(1)}),
@@ -98,7 +108,7 @@ def test_gradient_equals_differences_of_the_reference_in_float64(name: str) -> N
         {"w0": he(4, 4, 3, 3), **more},
         given="float[2,4,6,6] x",
         wanted="float loss",
-        opset=18,
+        opset=19,
     )
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 4, 6, 6)).astype(np.float32)
@@ -108,6 +118,7 @@ def test_gradient_equals_differences_of_the_reference_in_float64(name: str) -> N
     weight = value(model, "w0")
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    copy.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"  # as in training
     mend.name_nodes(copy)
     mend.mend(copy, mend.shapes_of(copy))
     built = gradient_graph(copy, "loss", ["w0"])
@@ -156,7 +167,6 @@ UNTRAINABLE = {
     "ReduceMax": "m = ReduceMax(a) b = Mul(a, m)",
     "Pad": 'b = Pad <mode = "reflect"> (a, pads)',
     "Einsum": 'b = Einsum <equation = "nchw->nchw"> (a)',
-    "AveragePool with dilations": "b = AveragePool <kernel_shape = [2,2], dilations = [2,2]> (a)",
     "If": "b = If (yes) <then_branch = t () => (float[N,4,8,8] p) { p = Relu(a) }, "
     "else_branch = e () => (float[N,4,8,8] q) { q = Tanh(a) }>",
 }

@@ -310,6 +310,15 @@ def test_a_batch_norm_whose_statistics_are_kept_goes_by_them(digits: DataSet) ->
     assert trained.history[0]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.parametrize("given", ["float[N,1,8,8] x", "float[N,1,H,W] x", "float[1,1,8,8] x", "float[A,B,C,D] x"])
+@pytest.mark.parametrize("kind", ["AveragePool", "MaxPool"])
+def test_networks_that_pool_train_whatever_their_input_leaves_open(digits: DataSet, given: str, kind: str) -> None:
+    """The runtime's gradients of pooling end the process where sizes are open."""
+    model = small(f"r = Relu(a) b = {kind} <kernel_shape = [3,3], strides = [2,2], pads = [1,1,1,1]> (r)", given=given)
+    trained = train(model, digits, dataclasses.replace(FAST, steps=1, evaluate_limit=10)).model
+    assert not np.array_equal(value(trained, "conv_w"), value(model, "conv_w"))
+
+
 def test_a_feature_of_one_pixel_is_followed_too(digits: DataSet) -> None:
     options = dataclasses.replace(FAST, steps=1, features=("pooled",))
     assert train(small(), digits, options, teacher=small()).history[-1]["loss"] > 0
