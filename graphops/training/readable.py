@@ -15,6 +15,7 @@ from passes import InlineFunctions
 from passes.errors import UserError
 
 MIN_OPSET, OLD_OPSET = 13, 17  # a graph below the first is converted to the second
+MIN_IR = 4  # before it initialisers are inputs as well, and nothing has a shape where they are not
 BATCH = "graphops_batch"
 STANDARD = ("", "ai.onnx")
 _SOFTMAX = ("Softmax", "LogSoftmax")
@@ -61,7 +62,7 @@ def readable(source: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
                 f"export it again with opset {OLD_OPSET}."
             )
         notes.append(f"The training copy was converted from opset {opset} to {target}.")
-    model.ir_version = min(model.ir_version, MAX_IR)
+    model.ir_version = min(max(model.ir_version, MIN_IR), MAX_IR)
     initialisers = {i.name for i in model.graph.initializer}
     inputs = [onnx.ValueInfoProto.FromString(i.SerializeToString()) for i in model.graph.input]
     del model.graph.input[:]

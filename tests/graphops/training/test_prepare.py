@@ -186,6 +186,13 @@ def test_equal_constants_of_two_normalisations_may_be_kept() -> None:
     assert {"b1", "b2"}.isdisjoint(i.name for i in built.graph.input)
 
 
+def test_sizes_are_known_of_graphs_from_when_initialisers_were_inputs_too() -> None:
+    model = small("b = MaxPool <kernel_shape = [2,2]> (a)", opset=9, ir=3)
+    for weight in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
+    assert prepare(model).roles.trained == ("conv_w", "fc_w", "fc_b")
+
+
 def test_names_with_brackets_are_meant_literally() -> None:
     model = small("r = Relu(a) b = Relu(r)")
     for node in model.graph.node:
