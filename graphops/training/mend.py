@@ -277,9 +277,9 @@ def row_major_pooling(model: onnx.ModelProto, shapes: Shapes) -> None:
 
 
 def averages_as_convolutions(model: onnx.ModelProto, shapes: Shapes) -> None:
-    """The gradient of AveragePool ends the process where the batch size is free: a convolution by equal weights.
+    """The gradient of AveragePool ends the process where the batch size is free: a convolution by ones, divided.
 
-    What lies beyond the input does not count, unless the node says so; hence the correction at the edges.
+    What lies beyond the input does not count, unless the node says so.
 
     Raises:
         UserError: where the input's size is unknown.
@@ -301,20 +301,15 @@ def averages_as_convolutions(model: onnx.ModelProto, shapes: Shapes) -> None:
             pads[axis + len(kernel)] = max(pads[axis + len(kernel)], (outputs - 1) * s + reach - n - before)
             taps = np.arange(outputs)[:, None] * s - before + np.arange(k) * d
             counts = counts[..., None] * ((taps >= 0) & (taps < n)).sum(1)
-        weight, share = f"{node.name}/weight", f"{node.name}/share"
-        equal = np.full((channels, 1, *kernel), 1 / math.prod(kernel), np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(equal, weight))
+        ones, divisor, total = (f"{node.output[0]}/{what}" for what in ("ones", "divisor", "total"))
+        if values.get("count_include_pad"):
+            counts = np.array(math.prod(kernel))
+        given = {ones: np.ones((channels, 1, *kernel)), divisor: np.maximum(counts, 1)}
+        model.graph.initializer.extend(numpy_helper.from_array(v.astype(np.float32), n) for n, v in given.items())
         options = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "group": channels}
-        if values.get("count_include_pad") or (counts == math.prod(kernel)).all():
-            return [
-                helper.make_node("Conv", [node.input[0], weight], node.output, name=node.name, pads=pads, **options)
-            ]
-        part = f"{node.output[0]}/part"
-        corrected = (math.prod(kernel) / np.maximum(counts, 1)).astype(np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(corrected, share))
         return [
-            helper.make_node("Conv", [node.input[0], weight], [part], name=part, pads=pads, **options),
-            helper.make_node("Mul", [part, share], node.output, name=node.name),
+            helper.make_node("Conv", [node.input[0], ones], [total], name=total, pads=pads, **options),
+            helper.make_node("Div", [total, divisor], node.output, name=node.name),
         ]
 
     _rewrite(model, "AveragePool", convolution)
