@@ -150,6 +150,18 @@ def _quantiser_bits(editor: Editor, node: Node) -> int | None:
             return None
         return math.ceil(bits) if 0 < bits < _MOST_BITS else None
     if node.op in ("QuantizeLinear", "DequantizeLinear") and node.inputs:
-        tensor = node.inputs[0] if node.op == "DequantizeLinear" else node.outputs[0]
-        return _BITS.get(editor.element_type(tensor) or 0)
+        back = node.op == "DequantizeLinear"
+        tensor = node.inputs[0] if back else node.outputs[0]
+        beside = [editor.producer(tensor)] if back else editor.consumers(tensor)
+        clips = [bits for n in beside if n is not None and n.op == "Clip" and (bits := _clipped_bits(editor, n))]
+        return min(clips, default=_BITS.get(editor.element_type(tensor) or 0))
     return None
+
+
+def _clipped_bits(editor: Editor, clip: Node) -> int | None:
+    """The width of the integers that a Clip leaves, as Brevitas writes fewer bits than a type has."""
+    try:
+        low, high = (int(editor.value(bound)) for bound in clip.inputs[1:3])
+    except (ModelError, ValueError, TypeError):
+        return None
+    return (high - low).bit_length() if high > low else None

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from passes.errors import ModelError
-from passes.graph import Editor, Node, is_standard
+from passes.graph import QUANTISERS, Editor, Node, is_standard
 from passes.joins import grid_of, is_integer_join, opposite, result_grid
 
 _ROUNDS = frozenset("Quant IntQuant BipolarQuant QuantizeLinear".split())
@@ -28,6 +28,14 @@ _GRID = {
     "QLinearAveragePool": (3, 4),
     "QLinearGlobalAveragePool": (3, 4),
 }
+
+
+def is_quantiser(editor: Editor, node: Node) -> bool:
+    """Whether ``node`` only rounds to a grid, or leaves fewer of its integers: a Clip behind a QuantizeLinear."""
+    made: Node | None = node
+    while made is not None and made.op == "Clip" and is_standard(made):
+        made = editor.producer(made.inputs[0])
+    return made is not None and made.op in (QUANTISERS if made is node else ("QuantizeLinear",))
 
 
 def without_join(editor: Editor, join: Node, slot: int) -> gs.Variable:

@@ -11,9 +11,9 @@ from passes.base import Pass, register
 from passes.errors import PassError
 from passes.flow import WEIGHTED_BY_CONSTANT, Flow, between
 from passes.geometry import SLIDING, padding_of, sliding_of
-from passes.graph import QUANTISERS, Editor, Node, is_standard
+from passes.graph import Editor, Node, is_standard
 from passes.joins import is_integer_join, is_join, opposite
-from passes.requantise import shared_quantiser
+from passes.requantise import is_quantiser, shared_quantiser
 from passes.selection import attempt, select
 from passes.skips import Skip, is_affine, join_of, read_records, write_records
 
@@ -210,7 +210,7 @@ def layers_of(editor: Editor, skip: Skip) -> list[Layer]:
             continue
         entry = path[i - 1] if i and path[i - 1][0].op == "Pad" else (node, slot)
         end = i
-        while end + 1 < len(path) and _is_tail(flow, path[end + 1][0]):
+        while end + 1 < len(path) and _is_tail(editor, flow, path[end + 1][0]):
             end += 1
         tail = path[end][0]
         is_last = all(is_join(other) for other, _ in path[end + 1 :])
@@ -229,9 +229,9 @@ def layers_of(editor: Editor, skip: Skip) -> list[Layer]:
     return layers
 
 
-def _is_tail(flow: Flow, node: Node) -> bool:
+def _is_tail(editor: Editor, flow: Flow, node: Node) -> bool:
     """Whether ``node`` only scales, shifts or rounds what one weighted layer made, element by element."""
-    if node.op in QUANTISERS:
+    if is_quantiser(editor, node):
         return True
     carried = sum(flow.carries(t) for t in node.inputs)
     return is_standard(node) and node.op in _ELEMENTWISE and carried == 1 and is_affine(flow, node)

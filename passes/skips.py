@@ -21,8 +21,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from passes.flow import Flow, Origin
-from passes.graph import QUANTISERS, Editor, Node, Shape, attributes, is_standard
+from passes.graph import Editor, Node, Shape, attributes, is_standard
 from passes.joins import addends, is_join
+from passes.requantise import is_quantiser
 from passes.sides import Sides
 
 Kind = Literal["identity", "padding", "projection", "other"]
@@ -186,7 +187,7 @@ def _kind(editor: Editor, flow: Flow, skip: gs.Variable, fork: str, weighted: bo
         return "projection"
     kind: Kind = "identity"
     for node in region(editor, flow, skip, fork):
-        if _is_identity(node) or _gate_of(editor, flow, node) is not None:
+        if _is_identity(editor, node) or _gate_of(editor, flow, node) is not None:
             continue
         if node.op not in _PADDING:
             return "other"
@@ -194,8 +195,8 @@ def _kind(editor: Editor, flow: Flow, skip: gs.Variable, fork: str, weighted: bo
     return kind
 
 
-def _is_identity(node: Node) -> bool:
-    return node.op in QUANTISERS or node.op in ("Identity", "Dropout")
+def _is_identity(editor: Editor, node: Node) -> bool:
+    return is_quantiser(editor, node) or node.op in ("Identity", "Dropout")
 
 
 def _is_linear(editor: Editor, flow: Flow, main: gs.Variable, skip: gs.Variable, fork: str) -> bool:
@@ -233,7 +234,7 @@ def _gate(editor: Editor, flow: Flow, skip: gs.Variable, fork: str) -> str | Non
         if gate is not None:
             return gate
         carried = [t for t in editor.read_by(node) if flow.carries(t)]
-        if len(carried) != 1 or not (_is_identity(node) or node.op in _PADDING - {"Concat"}):
+        if len(carried) != 1 or not (_is_identity(editor, node) or node.op in _PADDING - {"Concat"}):
             return None
         tensor = carried[0]
     return None

@@ -310,3 +310,22 @@ def test_a_join_of_integers_that_is_an_output_keeps_its_name() -> None:
     )
     rest = applied(RemoveSkips(), model).model
     assert [list(n.output) for n in rest.graph.node] == [["c"], ["a"], ["y"]]
+
+
+@pytest.mark.parametrize("keep", ["last", "each"])
+def test_a_clip_to_fewer_bits_belongs_to_the_quantiser(keep: str) -> None:
+    """As Brevitas writes four bits: QuantizeLinear, Clip, DequantizeLinear."""
+    grid = "{1} = QuantizeLinear ({0}, s, i) {1}k = Clip ({1}, low, high) {1}d = DequantizeLinear ({1}k, s, i)"
+    nodes = [
+        grid.format("x", "p"),
+        "m = Conv (pd, w)",
+        grid.format("m", "q"),
+        "n = Conv (qd, w)",
+        grid.format("n", "r"),
+    ]
+    model = block("\n".join([*nodes, grid.format("pd", "o"), "y = Add (rd, od)"]))
+    (skip,) = find_skips(model)
+    assert (skip.kind, skip.map_bits) == ("identity", 3 * 16)
+    short = ShortenSkips(keep=keep).apply(model).model
+    assert [(s.kind, s.span) for s in find_skips(short)] == [("identity", 1)] * (1 if keep == "last" else 2)
+    assert np.isfinite(execute(short)[0]).all()  # it runs: no join lies between integers and floats
