@@ -38,7 +38,19 @@ from passes.protobufs import (
     typed,
 )
 
-__all__ = ["DEFAULT_DOMAINS", "QUANTISERS", "RANDOM", "Editor", "Node", "Shape", "attributes", "is_standard", "label"]
+__all__ = [
+    "DEFAULT_DOMAINS",
+    "QUANTISERS",
+    "RANDOM",
+    "Editor",
+    "Node",
+    "Shape",
+    "attributes",
+    "is_standard",
+    "is_unknown",
+    "label",
+    "show",
+]
 
 T = TypeVar("T")
 
@@ -56,6 +68,16 @@ def attributes(node: Node) -> dict[str, Any]:
 def is_standard(node: Node) -> bool:
     """Whether the node is an operator of ONNX itself."""
     return (node.domain or "") in DEFAULT_DOMAINS
+
+
+def show(shape: Shape | None) -> str:
+    """A shape for a sentence, e.g. ``[N, 16, 32, 32]``."""
+    return "an unknown shape" if shape is None else f"[{', '.join('?' if is_unknown(d) else str(d) for d in shape)}]"
+
+
+def is_unknown(size: int | str | None) -> bool:
+    """Whether nothing is known of a dimension; onnx's inference invents names for some of these."""
+    return size is None or str(size).startswith("unk__")
 
 
 def label(node: Node) -> str:

@@ -11,7 +11,7 @@ from onnx import TensorProto, numpy_helper
 
 from passes.base import Pass, register
 from passes.errors import PassError
-from passes.graph import Editor, Shape
+from passes.graph import Editor, Shape, is_unknown, show
 from passes.requantise import without_join
 from passes.selection import attempt, number_of, select
 from passes.skips import Skip, is_own_gate, join_of, write_records
@@ -92,7 +92,9 @@ class RemoveSkips(Pass):
                     self.name,
                     f"skip {skip.number} at {skip.node!r}",
                     f"its main path brings {show(main)} where the join makes {show(join)}",
-                    "leave it, as only a main path of the join's shape can stand for the join",
+                    "leave it, as only a main path of the join's shape can stand for the join"
+                    if not any(map(is_unknown, join))
+                    else "run `fold-constants` first, which may make the unknown size known, or leave it",
                 )
             node, slot = joins[skip.number]
             if node.outputs:  # else it went with the skip path of another
@@ -140,8 +142,3 @@ def _is_broadcast_free(operand: Shape, result: Shape) -> bool:
         return False
     pairs = zip(operand, result, strict=True)
     return all(x == y or (x != 1 and not (isinstance(x, int) and isinstance(y, int))) for x, y in pairs)
-
-
-def show(shape: Shape | None) -> str:
-    """A shape for a sentence, e.g. ``[N, 16, 32, 32]``."""
-    return "an unknown shape" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"

@@ -11,7 +11,7 @@ from passes.base import Pass, register
 from passes.errors import PassError
 from passes.flow import WEIGHTED_BY_CONSTANT, Flow, between
 from passes.geometry import SLIDING, padding_of, sliding_of
-from passes.graph import Editor, Node, is_standard
+from passes.graph import Editor, Node, Shape, is_standard, is_unknown, show
 from passes.joins import is_integer_join, is_join, opposite
 from passes.requantise import is_quantiser, shared_quantiser
 from passes.selection import attempt, select
@@ -75,6 +75,7 @@ class ShortenSkips(Pass):
         selection = select(editor, self.name, self.skips)
         # Seen before the first edit, which may move the tensors that the next skip's nodes read.
         plans = {s.number: (*join_of(editor, s), layers_of(editor, s)) for s in selection.chosen if s.span > 1}
+        sizes = {s.number: [editor.shape(editor.tensor(t)) for t in (s.main, s.join)] for s in selection.chosen}
         replaced: list[tuple[Skip, list[tuple[Node, Node, int]]]] = []
         short = {r["number"] for r in read_records(editor) if r.get("short")}
 
@@ -85,6 +86,13 @@ class ShortenSkips(Pass):
                 short.add(skip.number)
                 return f"Skip {skip.number} spans one layer already."
             join, main, layers = plans[skip.number]
+            if _is_repeated(*sizes[skip.number]):
+                return PassError(
+                    self.name,
+                    f"skip {skip.number} at {skip.node!r}",
+                    "its main path brings {} where the join makes {}".format(*map(show, sizes[skip.number])),
+                    "leave it, as only a main path of the join's shape can stand for the join",
+                )
             fitting = [layer for layer in layers if layer.fits]
             if not fitting:
                 return PassError(
@@ -227,6 +235,13 @@ def layers_of(editor: Editor, skip: Skip) -> list[Layer]:
             )
         )
     return layers
+
+
+def _is_repeated(operand: Shape | None, result: Shape | None) -> bool:
+    """Whether an Add certainly repeats an operand of this shape along an axis."""
+    if operand is None or result is None or len(operand) != len(result):
+        return None not in (operand, result)
+    return any(a == 1 != b and not is_unknown(b) for a, b in zip(operand, result, strict=True))
 
 
 def _is_tail(editor: Editor, flow: Flow, node: Node) -> bool:

@@ -21,7 +21,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from passes.flow import Flow, Origin
-from passes.graph import Editor, Node, Shape, attributes, is_standard
+from passes.graph import Editor, Node, Shape, attributes, is_standard, is_unknown
 from passes.joins import addends, is_join
 from passes.requantise import is_quantiser
 from passes.sides import Sides
@@ -95,12 +95,13 @@ def find_skips(model: onnx.ModelProto, bits: int = 32) -> list[Skip]:
         shape = editor.shape(fork)
         sizes = [d for d in (shape or ())[1:] if isinstance(d, int)]
         whole = _product(sizes) if shape is not None and len(sizes) == len(shape) - 1 else None
+        joined = editor.shape(editor.tensor(found.join))
         rows = streaming_elements(editor, found)
         each = width(editor, found, bits)
         skips.append(
             replace(
                 found,
-                shape=editor.shape(editor.tensor(found.join)),
+                shape=None if joined is None else tuple(None if is_unknown(d) else d for d in joined),
                 streaming_bits=None if rows is None else rows * each,
                 map_bits=None if whole is None else whole * each,
             )

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from passes import GateSkips, PassError, RemoveSkips, find_skips
+from passes import FoldConstants, GateSkips, PassError, RemoveSkips, find_skips
 from passes.skips import METADATA
 from tests.passes.net import assert_same_function, count
 from tests.passes.networks import CORPUS, FLOAT, Net, cifar_resnet, unet
@@ -281,6 +281,21 @@ def test_a_main_path_smaller_than_the_join_cannot_stand_for_it(size: int | str) 
         "remove-skips: skip 1 at 'context.join': its main path brings [N, 4, 1, 1] where the join makes "
         f"[N, 4, {size}, {size}]; leave it, as only a main path of the join's shape can stand for the join."
     )
+
+
+def test_a_size_that_only_folded_constants_tell() -> None:
+    """Exporters compute how much to pad."""
+    net = Net()
+    x = net.input("image", [1, 4, 16, 16])
+    pads = net.op("Cast", [net.constant(np.zeros(8), "zeros")], "pads", to=onnx.TensorProto.INT64)
+    main = net.conv(net.relu(net.conv(x, "one", 4), "relu"), "two", 4)
+    model = net.model(net.op("Add", [main, net.op("Pad", [x, pads], "pad")], "join"))
+    assert [s.shape for s in find_skips(model)] == [(None, 4, 16, 16)]
+    assert refusal(model) == (
+        "remove-skips: skip 1 at 'join': its main path brings [1, 4, 16, 16] where the join makes [?, 4, 16, 16]; run "
+        "`fold-constants` first, which may make the unknown size known, or leave it."
+    )
+    assert find_skips(removed(FoldConstants().apply(model).model)) == []
 
 
 def test_skips_that_cannot_go_stand_in_the_notes_when_others_can() -> None:

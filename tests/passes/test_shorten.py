@@ -263,6 +263,18 @@ def test_none_that_fits(net: Net) -> None:
     )
 
 
+def test_a_main_path_that_the_join_repeats(net: Net) -> None:
+    """As in GCNet, layers on the mean of the image are added to every pixel."""
+    x = net.image(4)
+    y = net.relu(net.conv(net.op("GlobalAveragePool", [x], "pool"), "one", 4, 1), "relu")
+    with pytest.raises(PassError) as raised:
+        ShortenSkips().apply(net.model(net.op("Add", [x, net.conv(y, "two", 4, 1)], "join")))
+    assert str(raised.value) == (
+        "shorten-skips: skip 1 at 'join': its main path brings [N, 4, 1, 1] where the join makes [N, 4, 16, 16]; leave "
+        "it, as only a main path of the join's shape can stand for the join."
+    )
+
+
 def test_a_main_path_through_control_flow_has_only_the_layers_behind_it(net: Net) -> None:
     x = net.image(4)
     branches = {}
