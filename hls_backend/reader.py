@@ -117,8 +117,7 @@ def _from_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.transformation.qcdq_to_qonnx import QCDQToQuant
 
-    explicit = onnx.ModelProto()
-    explicit.CopyFrom(model)
+    explicit = _with_initialisers(model)
     _quantise_constants(explicit)
     values = {i.name: i for i in explicit.graph.initializer}
     for node in explicit.graph.node:
@@ -129,6 +128,19 @@ def _from_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
     inferred = onnx.shape_inference.infer_shapes(explicit)
     converted: onnx.ModelProto = ModelWrapper(inferred).transform(QCDQToQuant()).model
     return converted
+
+
+def _with_initialisers(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose constants are initialisers and no inputs, which is where qonnx looks for scales and zero points."""
+    editor = Editor(model)
+    for node in [n for n in editor.nodes if n.op == "Constant" and n.outputs[0].name not in editor.outputs]:
+        editor.become_constant(node.outputs[0], editor.value(node.outputs[0]))
+    explicit = editor.finish()[0]
+    weights = {i.name for i in explicit.graph.initializer}
+    inputs = [v for v in explicit.graph.input if v.name not in weights]
+    del explicit.graph.input[:]
+    explicit.graph.input.extend(inputs)
+    return explicit
 
 
 def _quantise_constants(model: onnx.ModelProto) -> None:

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hls_backend import LoweringError, lower
-from hls_backend.execute import run
+from hls_backend.execute import execute, run
 from hls_backend.host import prepare
 from hls_backend.reader import read
 from tests.hls_backend.checks import kinds, same_as_qonnx
@@ -88,6 +88,23 @@ def test_it_computes_what_onnxruntime_computes(symmetric: bool, explicit_zero: b
     assert np.abs(logits - wanted).max() <= 2 * one_level
     assert np.isclose(logits, wanted, atol=1e-4).mean() > 0.8
     assert kinds(lowered.dataflow)["ElementwiseAdd"] == 1
+
+
+@pytest.mark.parametrize("where", ["nodes", "inputs"])
+def test_constants_stand_where_exporters_put_them(where: str) -> None:
+    """TorchScript's exporter writes scales as Constant nodes; some list every initialiser among the inputs."""
+    model = qdq(True)
+    written = onnx.ModelProto()
+    written.CopyFrom(model)
+    graph = written.graph
+    if where == "nodes":
+        nodes = [helper.make_node("Constant", [], [i.name], value=i) for i in graph.initializer] + list(graph.node)
+        del graph.initializer[:], graph.node[:]
+        graph.node.extend(nodes)
+    else:
+        graph.input.extend(helper.make_tensor_value_info(i.name, i.data_type, i.dims) for i in graph.initializer)
+    images = RANDOM.normal(0, 1.2, (4, 3, 6, 6)).astype(np.float32)
+    assert np.array_equal(execute(lower(written).dataflow, images), execute(lower(model).dataflow, images))
 
 
 def test_half_a_pair_is_refused() -> None:
