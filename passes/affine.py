@@ -147,7 +147,10 @@ class _Tracer:
 
     def layer(self, node: Node) -> Window:
         source = self.data(node)
-        return windows.compose(source, layer_window(self.editor, node, source.size)[0])
+        made, _ = layer_window(self.editor, node, source.size)
+        if made.inputs != source.outputs:
+            raise Refusal("it has its channels on another axis than the rest")
+        return windows.compose(source, made)
 
     def batchnorm(self, node: Node) -> Window:
         if self.space.axis != 1:

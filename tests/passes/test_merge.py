@@ -362,6 +362,17 @@ def test_matrices(shape: list[int | str], bias: bool) -> None:
     merged(block(perceptron, shape))
 
 
+def test_matrices_over_positions_are_refused() -> None:
+    """As MLP-Mixer mixes tokens, between two transpositions."""
+
+    def mixer(net: Net, x: str) -> str:
+        y = net.op("Transpose", [x], perm=[0, 2, 1])
+        y = net.op("MatMul", [net.relu(net.op("MatMul", [y, net.weight([5, 9])])), net.weight([9, 5])])
+        return net.add(net.op("Transpose", [y], perm=[0, 2, 1]), x)
+
+    assert "has its channels on another axis" in refusal(block(mixer, ["N", 5, 6]))
+
+
 def test_gemm() -> None:
     def perceptron(net: Net, x: str) -> str:
         y = net.relu(net.op("Gemm", [x, net.weight([9, 6]), net.vector(9)], transB=1, alpha=0.5))
