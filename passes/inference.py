@@ -28,6 +28,7 @@ def infer_types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
             del node.input[1:], node.attribute[:]
         elif node.op_type in _INTEGER and node.domain == "com.microsoft":
             _as_real(node)
+    _with_known_targets(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception as error:
@@ -36,6 +37,28 @@ def infer_types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     for value in [*inferred.input, *inferred.output, *inferred.value_info]:
         types[value.name] = value
     return types
+
+
+_RESHAPE = onnx.helper.make_function(
+    "graphops.shapes",
+    "Reshape",
+    ["data", "shape"],
+    ["reshaped"],
+    [onnx.helper.make_node("Reshape", ["data", "shape"], ["reshaped"])],
+    [onnx.helper.make_opsetid("", 14)],
+)
+
+
+def _with_known_targets(model: onnx.ModelProto) -> None:
+    """Let every Reshape, in place, be that of opset 14: for older ones onnx follows no shape that is computed."""
+    version = next((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), 0)
+    if not 5 <= version < 14:
+        return
+    for node in model.graph.node:
+        if node.op_type == "Reshape" and node.domain in DEFAULT_DOMAINS:
+            node.domain = _RESHAPE.domain
+    model.functions.append(_RESHAPE)
+    model.opset_import.append(onnx.helper.make_opsetid(_RESHAPE.domain, 1))
 
 
 def _as_real(node: onnx.NodeProto) -> None:

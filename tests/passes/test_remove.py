@@ -310,6 +310,23 @@ def test_skips_that_cannot_go_stand_in_the_notes_when_others_can() -> None:
     assert "skip 2 at 'context.join'" in refusal(model, skips=("1", "2"))
 
 
+@pytest.mark.parametrize("opset", [13, 17])
+def test_a_shape_that_is_computed_from_another(opset: int) -> None:
+    """As PyTorch writes a group normalisation."""
+    net = Net()
+    x = net.image(4)
+    y = net.conv(x, "one", 4)
+    flat = net.op("Reshape", [y, net.constant([0, 2, -1], "groups")], "flat")
+    flat = net.op(
+        "InstanceNormalization", [flat, net.constant([1.0] * 2, "ones"), net.constant([0.0] * 2, "none")], "n"
+    )
+    y = net.op("Reshape", [flat, net.op("Shape", [y], "shape")], "back", 4)
+    model = net.model(net.op("Add", [net.conv(net.relu(y, "relu"), "two", 4), x], "join"))
+    model.opset_import[0].version = opset
+    assert [s.shape for s in find_skips(model)] == [("N", 4, 16, 16)]
+    assert find_skips(removed(model)) == []
+
+
 def test_an_unknown_shape() -> None:
     net = Net()
     x = net.image(4)
