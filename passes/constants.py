@@ -31,9 +31,19 @@ class FoldConstants(Pass):
     reads_weights: ClassVar[bool] = True
 
     def rewrite(self, editor: Editor) -> list[str]:
+        room, before = editor.room, -1
+        while len(editor.nodes) != before:  # sizes that were unknown may follow from what was just computed
+            before = len(editor.nodes)
+            notes, used = self._fold(editor, room)
+            room -= used
+        return notes
+
+    def _fold(self, editor: Editor, room: int) -> tuple[list[str], int]:
+        """Fold what has a known size; the notes, and how many elements were made."""
         constant = {t.name for n in editor.nodes if n.op == "Constant" for t in n.outputs} | {""}
         foldable: dict[int, Node] = {}
-        notes, total = [], 0
+        notes: list[str] = []
+        total = 0
         for node in editor.nodes:
             if _is_pure(node) and all(t.name in constant or editor.is_initializer(t) for t in node.inputs):
                 sizes = [_size(editor, t) for t in node.outputs if t.name]
@@ -41,7 +51,7 @@ class FoldConstants(Pass):
                 reason = (
                     "the size of what it makes is unknown before it runs"
                     if None in sizes
-                    else reason_against(node.op, read, sizes, editor.room - total)
+                    else reason_against(node.op, read, sizes, room - total)
                 )
                 if reason is not None:
                     notes.append(f"{label(node)} stays: {reason}.")
@@ -68,7 +78,7 @@ class FoldConstants(Pass):
                 editor.become_constant(tensor, value)
             else:
                 notes.append(f"{tensor.name!r} stays: its reference gives {value.dtype} of shape {list(value.shape)}.")
-        return notes
+        return notes, total
 
 
 def _is_pure(node: Node) -> bool:

@@ -302,3 +302,14 @@ def test_half_weights_keeps_what_a_subgraph_reads(net: Net) -> None:
     model = net.model(net.op("If", [net.input("flag", [], TensorProto.BOOL)], "if", 4, **branches))
     result = HalfWeights().apply(model)
     assert result.notes == ("'w' stays float32: it is an output, or read inside a subgraph.",)
+
+
+def test_sizes_that_follow_from_what_was_computed(net: Net) -> None:
+    """As PyTorch's exporter before opset 13 pads: how many zeros to make is a constant that is computed."""
+    four = net.op("Exp", [net.constant([np.log(4.2)], "log")], "four")
+    zeros = net.op("ConstantOfShape", [net.op("Cast", [four], "count", to=TensorProto.INT64)], "zeros")
+    ones = net.op(
+        "Add", [net.op("Reshape", [zeros, net.constant([4, 1, 1], "s")], "r"), net.constant(1.0, "1")], "ones"
+    )
+    result = folded(net.model(net.op("Mul", [net.image(4), ones], "y")))
+    assert operators(result) == ["Mul"]
