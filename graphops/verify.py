@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -25,6 +25,9 @@ LARGEST = 2**26
 ROUNDING = 1e-4
 """Differences up to this share of the outputs' largest value are float rounding."""
 
+HALF_ROUNDING = 2e-2
+"""The same in models that compute in 16-bit floats."""
+
 TINY = 1e-6
 """Outputs that stay below this count as if they reached it, for what is left of a sum of zero is rounding too."""
 
@@ -39,16 +42,18 @@ class Difference:
         largest: the largest absolute difference over all outputs.
         scale: the largest absolute value among the first model's outputs.
         outputs: the largest absolute difference of each output, by its name in the first model.
+        tolerance: the share of ``scale`` up to which a difference is float rounding.
     """
 
     largest: float
     scale: float
     outputs: dict[str, float] = field(default_factory=dict)
+    tolerance: float = ROUNDING
 
     @property
     def is_rounding(self) -> bool:
         """Whether float rounding explains it."""
-        return self.largest <= ROUNDING * max(self.scale, TINY)
+        return self.largest <= self.tolerance * max(self.scale, TINY)
 
 
 def difference(
@@ -72,7 +77,14 @@ def difference(
         feeds, expected = _tried(before, seed)
     else:
         expected = run(before, feeds)
-    return _compared(expected, run(after, feeds))
+    tolerance = HALF_ROUNDING if any(map(_computes_in_halves, (before, after))) else ROUNDING
+    return replace(_compared(expected, run(after, feeds)), tolerance=tolerance)
+
+
+def _computes_in_halves(model: onnx.ModelProto) -> bool:
+    ends = {value.type.tensor_type.elem_type for value in [*model.graph.input, *model.graph.output]}
+    casts = {a.i for n in model.graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"}
+    return bool((ends | casts) & {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
 
 
 def _tried(model: onnx.ModelProto, seed: int) -> tuple[Arrays, Arrays]:

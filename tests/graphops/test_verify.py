@@ -46,6 +46,12 @@ def test_float_rounding_is_told_from_more() -> None:
     assert Difference(largest=1e-12, scale=0).is_rounding
 
 
+def test_sixteen_bits_round_more() -> None:
+    half = TensorProto.FLOAT16
+    assert difference(scaled(1.0, kind=half), scaled(1.002, kind=half)).is_rounding
+    assert not difference(scaled(1.0, kind=half), scaled(1.05, kind=half)).is_rounding
+
+
 def test_inputs_are_batches_of_any_type() -> None:
     assert random_inputs(scaled(1.0))["x"].shape == (SAMPLES, 3)
     assert difference(scaled(2, [2, 2], TensorProto.INT64), scaled(2, [2, 2], TensorProto.INT64)).largest == 0
