@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import onnx
 
@@ -24,10 +26,11 @@ class Feed:
     """Images [N, C, H, W] of a data set in, the model's input out.
 
     Floating-point inputs get normalised images; a uint8 input gets the stored bytes, since such a model
-    normalises by itself. The layout is NCHW where the image fits so, else NHWC; symbolic sizes fit anything.
+    normalises by itself. The layout is NCHW where the image fits so, else NHWC; symbolic sizes fit anything. An input
+    of another rank, as of a perceptron or of convolutions over time, gets the numbers of an image in their order.
 
     Args:
-        model: a model with one input: [N, C, H, W] or [N, H, W, C].
+        model: a model with one input: [N, C, H, W], [N, H, W, C], or of another rank and as many numbers an image.
         dataset: where the images come from.
         normalisation: a normalisation or its name; else the one that the model's metadata name
             (``graphops.normalisation``), else the data set's.
@@ -49,7 +52,8 @@ class Feed:
         self._dtype = self._number_type(value, dataset)
         dims = _dims(value)
         self.batch_size: int | None = dims[0]
-        self._channels_last = _channels_last(value.name, dims, dataset)
+        self._sizes = None if len(dims) == 4 else _sizes(value.name, dims, dataset)
+        self._channels_last = self._sizes is None and _channels_last(value.name, dims, dataset)
         self.normalisation = _choose(model, dataset, normalisation)
         if self._dtype == np.uint8 and normalisation is not None and self.normalisation.name != "none":
             raise UserError(
@@ -61,6 +65,8 @@ class Feed:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """The input tensor for ``images`` [N, C, H, W], in the model's type and layout, contiguous."""
         tensor = images if self._dtype == np.uint8 else self.normalisation(images).astype(self._dtype, copy=False)
+        if self._sizes is not None:
+            tensor = tensor.reshape(len(tensor), *self._sizes)
         return np.ascontiguousarray(tensor.transpose(0, 2, 3, 1) if self._channels_last else tensor)
 
     @staticmethod
@@ -86,17 +92,30 @@ def _only_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 
 def _dims(value: onnx.ValueInfoProto) -> list[int | None]:
-    """The sizes of an input of rank 4; ``None`` where any fits."""
+    """The sizes of an input, of rank 4 where it says none; ``None`` where any fits."""
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return [None] * 4
-    if len(tensor.shape.dim) != 4:
+    if len(tensor.shape.dim) < 2:
         raise ModelError(
-            f"The model's input {value.name!r} has {len(tensor.shape.dim)} dimensions; images need four, "
-            "[N, C, H, W] or [N, H, W, C]."
+            f"The model's input {value.name!r} has {len(tensor.shape.dim)} dimensions; a batch of images needs two, "
+            "[N, numbers], or more."
         )
     # Some exporters write 0 or -1 where a size is free.
     return [dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim]
+
+
+def _sizes(name: str, dims: list[int | None], dataset: DataSet) -> list[int]:
+    """The sizes after the batch, as many numbers as an image has; one of them may follow from the others."""
+    count = prod(dataset.image_shape)
+    known = prod(dim for dim in dims[1:] if dim is not None)
+    if dims[1:].count(None) > 1 or count % known or (None not in dims[1:] and count != known):
+        wanted = "x".join("?" if dim is None else str(dim) for dim in dims[1:])
+        raise UserError(
+            f"The model's input {name!r} takes {wanted} numbers and images of {dataset.name} have "
+            f"{'x'.join(map(str, dataset.image_shape))}; choose a data set or a model that fits."
+        )
+    return [count // known if dim is None else dim for dim in dims[1:]]
 
 
 def _channels_last(name: str, dims: list[int | None], dataset: DataSet) -> bool:

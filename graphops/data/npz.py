@@ -1,8 +1,9 @@
 """A numpy .npz file of images and labels.
 
 Arrays ``x_train``, ``y_train``, ``x_test``, ``y_test``, or ``x`` and ``y`` alone, which are divided with a
-fixed seed. Images are [N, C, H, W], [N, H, W, C] or [N, H, W]; labels are integers, [N] or [N, 1]. An array
-``classes`` of strings may name the classes.
+fixed seed. Images are [N, C, H, W], [N, H, W, C] or [N, H, W]; what is no image, [N, numbers] or [N, channels, time],
+is for models whose input is the same. Labels are integers, [N] or [N, 1]. An array ``classes`` of strings may name the
+classes.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ def _check_size(path: Path) -> None:
 
 def _images(array: np.ndarray) -> np.ndarray:
     """[N, C, H, W], uint8 or float32. Of two possible channel axes the first is taken."""
-    if array.ndim == 3:
-        array = array[:, None]
+    if array.ndim in (2, 3):
+        array = np.expand_dims(array, tuple(range(1, 5 - array.ndim)))
     if array.ndim != 4:
         raise UserError(f"Images have shape {list(array.shape)}; give [N, C, H, W] or [N, H, W, C].")
     if array.shape[1] > 4 and array.shape[3] <= 4:

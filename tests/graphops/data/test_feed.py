@@ -85,13 +85,24 @@ def test_the_normalisation_is_the_one_given_else_the_models_else_the_data_sets()
     assert np.array_equal(Feed(noted, DATA)(IMAGES), by_name("unit")(IMAGES))
 
 
+@pytest.mark.parametrize("shape", [["N", 126], ["N", 3, 42], ["N", "C", 7], [0, 3, -1]])
+def test_inputs_of_other_ranks_get_the_same_numbers(shape: list[Any]) -> None:
+    """As of a perceptron, or of convolutions over time."""
+    made = Feed(model(shape), DATA)(IMAGES)
+    assert made.shape[1:] == {2: (126,), 3: (18, 7) if shape[1] == "C" else (3, 42)}[len(shape)]
+    assert np.array_equal(made.ravel(), NORMALISED.ravel())
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
         (model([1, 3, 224, 224]), "'x' takes images of 3x224x224 and those of toy are 3x6x7"),
         (model(["N", 1, 6, 7]), "takes images of 1x6x7"),
         (model(["N", "C", 32, 32]), r"takes images of \?x32x32"),
-        (model(["N", 126]), "'x' has 2 dimensions; images need four"),
+        (model(["N"]), "'x' has 1 dimensions; a batch of images needs two"),
+        (model(["N", 125]), "'x' takes 125 numbers and images of toy have 3x6x7"),
+        (model(["N", "C", 5]), r"'x' takes \?x5 numbers"),
+        (model(["N", "C", "T"]), r"'x' takes \?x\? numbers"),
         (model(["N", 3, 6, 7], TensorProto.INT64), "'x' is of int64; images need"),
         (model(["N", 3, 6, 7], 2**31 - 1), "'x' is of type 2147483647; images need"),
         (model(["N", 3, 6, 7], more=("mask",)), r"has 2 inputs \('x', 'mask'\)"),

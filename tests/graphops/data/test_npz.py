@@ -53,6 +53,11 @@ def test_channels_may_come_last_or_not_at_all(tmp_path: Path) -> None:
     assert np.array_equal(grey.train.images, grey.test.images)
 
 
+def test_vectors_and_signals_are_taken_as_well(tmp_path: Path) -> None:
+    assert loaded(tmp_path, x=IMAGES.reshape(12, 90), y=LABELS).image_shape == (1, 1, 90)
+    assert loaded(tmp_path, x=IMAGES.reshape(12, 3, 30), y=LABELS).image_shape == (1, 3, 30)
+
+
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_floats_are_taken_as_they_are(tmp_path: Path, kind: type) -> None:
     images = RNG.standard_normal((12, 1, 4, 4)).astype(kind)
@@ -86,7 +91,7 @@ def refused_as_data(tmp_path: Path, **more: Any) -> str:
         ({}, "it holds nothing"),
         ({"x": IMAGES.astype(np.int64) * 2, "y": LABELS}, "images are int64; give integers from 0 to 255"),
         ({"x": IMAGES.astype(bool), "y": LABELS}, "images are bool"),
-        ({"x": IMAGES.reshape(12, -1), "y": LABELS}, r"images have shape \[12, 90\]"),
+        ({"x": IMAGES.reshape(-1), "y": LABELS}, r"images have shape \[1080\]"),
         ({"x": np.full((12, 1, 2, 2), np.nan), "y": LABELS}, "no numbers"),
         ({"x": np.full((12, 1, 2, 2), 1e300), "y": LABELS}, "no numbers in float32"),
         ({"x": IMAGES, "y": LABELS.astype(float)}, "labels are float64"),
