@@ -28,12 +28,16 @@ def max_pooling(state: State, node: Node) -> Value:
     step = MaxPooling(label(node), name, found.kernel, found.strides, found.pads)
     out_rows, out_columns = pooled(step, rows, columns)
     shape = (out_rows, out_columns, channels)
-    if attributes(node).get("ceil_mode", 0):
-        expected = state.editor.shape(node.outputs[0]) or ()
-        if tuple(expected[2:]) != shape[4 - len(expected) : 2]:
-            raise LoweringError(label(node), "ceil_mode gives it a partial window", "pad the image instead")
+    _refuse_partial_windows(state, node, shape[:2])
     waiting = replace(value, shape=shape, steps=(*value.steps, step))
     return waiting if value.steps or state.builder.is_sum(value.wire) else pool_now(state, waiting)
+
+
+def _refuse_partial_windows(state: State, node: Node, sizes: tuple[int, int]) -> None:
+    """Raises LoweringError where ceil_mode makes more rows or columns than ``sizes``."""
+    expected = state.editor.shape(node.outputs[0]) or ()
+    if attributes(node).get("ceil_mode", 0) and tuple(expected[2:]) != sizes[4 - len(expected) :]:
+        raise LoweringError(label(node), "ceil_mode gives it a partial window", "pad the image instead")
 
 
 def _whole(node: Node, value: Value) -> Window:
@@ -41,7 +45,7 @@ def _whole(node: Node, value: Value) -> Window:
     return window(node, value, value.shape[:2] if len(value.layout.axes) == 4 else value.shape[1:2])
 
 
-def pooled(step: MaxPooling, rows: int, columns: int) -> tuple[int, int]:
+def pooled(step: MaxPooling | Window, rows: int, columns: int) -> tuple[int, int]:
     """Rows and columns after a pooling."""
     top, left, bottom, right = step.pads
     return (
@@ -100,8 +104,9 @@ def average_pooling(state: State, node: Node) -> Value:
         own = _whole(node, value)
     else:
         own, found = window(node, value), attributes(node)
-        if own.dilations != (1, 1) or found.get("ceil_mode", 0):
-            raise LoweringError(label(node), "its window is dilated or partial", "use a plain AveragePool")
+        if own.dilations != (1, 1):
+            raise LoweringError(label(node), "its window is dilated", "use an AveragePool without dilations")
+        _refuse_partial_windows(state, node, pooled(own, rows, columns))
         if any(own.pads) and (not found.get("count_include_pad", 0) or numbers.bias.any()):
             raise LoweringError(label(node), "it counts no padding", "set count_include_pad, or pad nothing")
     count = own.kernel[0] * own.kernel[1]

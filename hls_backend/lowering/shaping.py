@@ -121,7 +121,9 @@ def subsample(state: State, node: Node) -> Value:
         whole = start in (0, -size) and (end >= size or name == "N") and not value.layout.is_flat
         if not whole or step < 1 or (step > 1 and name not in strides):
             raise LoweringError(
-                label(node), f"it cuts axis {name} from {start} to {end}", "every n-th pixel from the first on is all"
+                label(node),
+                f"it cuts axis {name} from {start} to {end} and not every n-th pixel from the first on",
+                "let the layer before it pad less, or cut outside of the network",
             )
         if name in strides:
             strides[name] = step

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from hls_backend import execute, lower
+from hls_backend import LoweringError, execute, lower
 from hls_backend.datatypes import named
 from hls_backend.fifo import insert_fifos
 from hls_backend.layers import (
@@ -192,6 +192,17 @@ def test_average_pooling_sums(kernel: tuple[int, int]) -> None:
     y = net.node("AveragePool", net.quant("x", 0.5, 4, signed=True), kernel_shape=kernel)
     dataflow = same_as_qonnx(net.model(net.quant(y, 0.21, 4, signed=True)), net.images(3)).dataflow
     assert "VVAU" in kinds(dataflow) if kernel == (2, 3) else "GlobalAccPool" in kinds(dataflow)
+
+
+def test_ceil_mode_that_changes_no_size() -> None:
+    """As in ResNet-D, whose shortcuts average over 2 x 2 pixels."""
+    net = Net((3, 6, 6))
+    x = net.quant("x", 0.5, 4, signed=True)
+    y = net.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    same_as_qonnx(net.model(net.quant(y, 0.21, 4, signed=True)), net.images(3))
+    odd = net.model(net.quant(net.node("AveragePool", x, kernel_shape=[4, 4], strides=[4, 4], ceil_mode=1), 0.2, 4))
+    with pytest.raises(LoweringError, match="ceil_mode gives it a partial window; pad the image instead"):
+        lower(odd)
 
 
 def test_average_pooling_with_padding_that_counts() -> None:
