@@ -11,6 +11,7 @@ from rich.table import Table
 from graphops.cli.common import Bits, Force, Json, ModelFile, Report, check_report, emit
 from graphops.modelfile import load_model
 from graphops.report.text import number, plain, shape_text
+from passes.protobufs import graphs
 from passes.skips import Skip, find_skips
 
 
@@ -30,7 +31,11 @@ def skips(model: ModelFile, bits: Bits = 32, json: Json = False, report: Report 
 
     def show(screen: Console) -> None:
         if not found:
+            inside = next((n for n in loaded.graph.node if any(map(graphs, n.attribute))), None)
             hint = "; `graphops inline-functions` shows what its functions hide" if loaded.functions else ""
+            if inside is not None and not hint:
+                name = plain(inside.name or inside.output[0])
+                hint = f" outside of its {inside.op_type} {name!r}; make a model of a branch to see what is in there"
             screen.print(f"{model} has no skip connections{hint}.", soft_wrap=True)
             return
         screen.print(_table(found))

@@ -52,6 +52,14 @@ def test_functions_may_hide_skips(graphops, model: Path) -> None:
     assert "inline-functions" in graphops("skips", model).out
 
 
+def test_so_may_branches(graphops, tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (bool flag, float[2] x) => (float[2] y) {
+        y = If (flag) <then_branch = a () => (float[2] z) { z = Relu(x) },
+                       else_branch = b () => (float[2] w) { w = Tanh(x) }> }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "if.onnx")
+    assert "no skip connections outside of its If 'y';" in graphops("skips", tmp_path / "if.onnx").out
+
+
 def test_a_report_never_overwrites_the_model_that_is_read(graphops, model: Path) -> None:
     before = model.read_bytes()
     answer = graphops("skips", model, "--report", model, "--force")
