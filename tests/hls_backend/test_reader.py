@@ -13,6 +13,7 @@ from hls_backend.execute import execute, run
 from hls_backend.host import prepare
 from hls_backend.reader import read
 from tests.hls_backend.checks import kinds, same_as_qonnx
+from tests.hls_backend.graphs import Net
 
 RANDOM = np.random.default_rng(0)
 
@@ -88,6 +89,13 @@ def test_it_computes_what_onnxruntime_computes(symmetric: bool, explicit_zero: b
     assert np.abs(logits - wanted).max() <= 2 * one_level
     assert np.isclose(logits, wanted, atol=1e-4).mean() > 0.8
     assert kinds(lowered.dataflow)["ElementwiseAdd"] == 1
+
+
+def test_a_reshape_of_one_image_takes_any_number() -> None:
+    """PyTorch writes allowzero, under which a 0 would not stand for the size of the input."""
+    net = Net((3, 2, 2))
+    flat = net.node("Reshape", net.conv(net.quant("x", 0.5, 4), 3, 4, (2, 2)), net.value([1, 4], np.int64), allowzero=1)
+    same_as_qonnx(net.model(net.quant(flat, 0.5, 4)), net.images(3))
 
 
 @pytest.mark.parametrize("where", ["nodes", "inputs"])
