@@ -40,6 +40,7 @@ def read(model: onnx.ModelProto) -> Editor:
         if node.op in _INTEGER_OPERATORS:
             remedy = "export the network in QDQ format, with QuantizeLinear and DequantizeLinear around float operators"
             raise LoweringError(label(node), "it computes in integers by itself", remedy)
+    for node in editor.nodes:
         if node.op in _QDQ:
             remedy = "give it constant scales and zero points, equal to those of its counterpart"
             raise LoweringError(label(node), "it is no half of a pair that quantises", remedy)

@@ -34,6 +34,11 @@ def trainable_source(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProt
         source = _folded_weights(source) if quantised else FoldConstants().apply(source).model
         notes.append("Weights that the graph computes from constants were folded into initialisers.")
         for node, tensor in _computed_weights(source):
+            if any(n.op_type == "DequantizeLinear" for n in source.graph.node):
+                raise UserError(
+                    f"Node {node.name or node.output[0]!r} computes with weights quantised in QDQ, which cannot "
+                    "be trained; export the network in QONNX, or train it in floats and use `graphops quantize`."
+                )
             raise UserError(
                 f"Node {node.name or node.output[0]!r} computes with the constant {tensor!r}, which cannot be folded "
                 "into an initialiser and so not trained; replace the nodes that compute it by an initialiser."

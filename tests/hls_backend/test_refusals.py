@@ -162,6 +162,17 @@ def test_integer_operators() -> None:
     assert "export the network in QDQ format" in refused(net.model(node))
 
 
+def test_integer_operators_between_quantisers() -> None:
+    """As onnxruntime writes its other format: the QuantizeLinear before them is half of a pair, but not at fault."""
+    net = Net((2, 4, 4))
+    grid = [net.value(0.5), net.value(0, np.uint8)]
+    weights = net.value(np.ones((2, 2, 1, 1)), np.uint8)
+    made = net.node("QLinearConv", net.node("QuantizeLinear", "x", *grid), *grid, weights, *grid, *grid)
+    text = refused(net.model(net.node("DequantizeLinear", made, *grid)))
+    assert text.startswith("QLinearConv ")
+    assert "export the network in QDQ format" in text
+
+
 def test_too_many_levels() -> None:
     net = Net((2, 4, 4))
     y = net.conv(net.quant("x", 0.5, 8), 2, 2, (3, 3), bits=8)

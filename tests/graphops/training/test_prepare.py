@@ -276,6 +276,15 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         {},
         "qonnx.custom_op.general.Trunc, which has no gradient",
     ),
+    "weights in QDQ": (
+        net(
+            f"q = QuantizeLinear(conv_w, s, z) d = DequantizeLinear(q, s, z) a = Conv <pads = [1,1,1,1]> (x, d) "
+            f"b = Relu(a) {HEAD}",
+            {**WEIGHTS, "s": np.float32(0.1), "z": np.int8(0)},
+        ),
+        {},
+        "computes with weights quantised in QDQ, which cannot be trained; export the network in QONNX",
+    ),
     "name of a gradient": (
         net(
             BODY.replace("fc_b", "fc_w_grad"),
