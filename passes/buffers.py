@@ -153,7 +153,7 @@ def _quantiser_bits(editor: Editor, node: Node) -> int | None:
         back = node.op == "DequantizeLinear"
         tensor = node.inputs[0] if back else node.outputs[0]
         beside = [editor.producer(tensor)] if back else editor.consumers(tensor)
-        clips = [bits for n in beside if n is not None and n.op == "Clip" and (bits := _clipped_bits(editor, n))]
+        clips = [few for n in beside if n is not None and n.op == "Clip" and (few := _clipped_bits(editor, n))]
         return min(clips, default=_BITS.get(editor.element_type(tensor) or 0))
     return None
 
