@@ -66,6 +66,10 @@ class _Panel:
     def __init__(self, axis: Any, region: Region, layout: Layout, x: float, size: float) -> None:
         self.axis, self.layout, self.x, self.size = axis, layout, x, size
         self.weights = {tensor.name: tuple(tensor.dims) for tensor in region.model.graph.initializer}
+        self.constants = set(self.weights)
+        for node in region.model.graph.node:
+            if self.constants.issuperset(filter(None, node.input)):
+                self.constants.update(node.output)
 
     def draw(self, title: str) -> None:
         """The title, the wires, and the boxes over them."""
@@ -128,7 +132,7 @@ class _Panel:
 
     def _is_join(self, node: onnx.NodeProto) -> bool:
         """Whether two ways meet in an addition; an added constant is no way."""
-        return node.op_type in ("Add", "Sum") and not any(name in self.weights for name in node.input)
+        return node.op_type in ("Add", "Sum") and self.constants.isdisjoint(node.input)
 
     def _label(self, node: onnx.NodeProto) -> str:
         name = _SHORT.get(node.op_type, node.op_type)

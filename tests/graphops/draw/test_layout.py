@@ -5,8 +5,9 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from graphops.draw import around_skip, between, block_of, whole
+from graphops.draw import around_skip, between, block_of, paint, whole
 from graphops.draw.layout import arrange
+from graphops.draw.paint import _COLOURS
 from graphops.models import build
 from passes import GateSkips, RemoveSkips, ShortenSkips, UserError
 
@@ -96,3 +97,13 @@ def test_between_two_tensors(resnet: onnx.ModelProto) -> None:
     assert operators(region.nodes) == ["Conv", "BatchNormalization", "Relu"]
     with pytest.raises(UserError, match="No path leads from"):
         between(resnet, relu.output[0], "input")
+
+
+@pytest.mark.parametrize("made", ["", "c = Constant <value = float {2.0}> ()", "c = Identity (w)"])
+def test_an_added_constant_is_drawn_as_no_join(made: str) -> None:
+    """Whether it is an initialiser, a Constant node or computed."""
+    text = f"""<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) <float w = {{1.0}}>
+        {{ {made} a = Relu (x) y = Add (a, {"c" if made else "w"}) }}"""
+    picture = paint([whole(onnx.parser.parse_model(text))], ["net"], "svg")
+    assert _COLOURS["other"].encode() in picture
+    assert _COLOURS["join"].encode() not in picture
