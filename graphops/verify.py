@@ -74,11 +74,11 @@ def difference(
     for model in (before, after):
         _refuse_chance(model)
     if feeds is None:
-        feeds, expected = _tried(before, seed)
+        feeds, expected = _tried(before, seed, after)
     else:
         expected = run(before, feeds)
     tolerance = HALF_ROUNDING if any(map(_computes_in_halves, (before, after))) else ROUNDING
-    return replace(_compared(expected, run(after, feeds)), tolerance=tolerance)
+    return replace(_compared(expected, run(after, _renamed(feeds, before, after))), tolerance=tolerance)
 
 
 def _computes_in_halves(model: onnx.ModelProto) -> bool:
@@ -87,11 +87,19 @@ def _computes_in_halves(model: onnx.ModelProto) -> bool:
     return bool((ends | casts) & {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
 
 
-def _tried(model: onnx.ModelProto, seed: int) -> tuple[Arrays, Arrays]:
-    """Random inputs on which the model runs, and its outputs."""
+def _renamed(feeds: Arrays, before: onnx.ModelProto, after: onnx.ModelProto) -> Arrays:
+    """The inputs by the names that the second model has for them: in order, where the names differ."""
+    names, others = ([value.name for value in _inputs(model)] for model in (before, after))
+    if set(names) == set(others) or len(names) != len(others) or not feeds.keys() >= set(names):
+        return feeds
+    return {other: feeds[name] for name, other in zip(names, others, strict=True)}
+
+
+def _tried(model: onnx.ModelProto, seed: int, other: onnx.ModelProto) -> tuple[Arrays, Arrays]:
+    """Random inputs of sizes that ``other`` takes as well, on which the model runs, and its outputs."""
     sizes = OPEN if _is_open(model) else OPEN[:1]
     for size in sizes:
-        feeds = random_inputs(model, seed, size)
+        feeds = random_inputs(model, seed, size, other)
         try:
             return feeds, run(model, feeds)
         except ModelError as error:
@@ -117,20 +125,26 @@ def _apart(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.max(np.abs(a.astype(np.float64) - b), initial=0))
 
 
-def random_inputs(model: onnx.ModelProto, seed: int = 0, size: int = OPEN[0]) -> dict[str, np.ndarray]:
+def random_inputs(
+    model: onnx.ModelProto, seed: int = 0, size: int = OPEN[0], other: onnx.ModelProto | None = None
+) -> dict[str, np.ndarray]:
     """One random array per graph input that has no initialiser, by name.
 
     Args:
         model: axes that it leaves open are ``SAMPLES`` long where they come first, else ``size``; one name, one length.
         seed: of the random numbers.
         size: see above.
+        other: where its inputs, in their order, have sizes that the model leaves open, these are taken.
 
     Raises:
         ModelError: when an input is no tensor, is too large, or of a type that no random number has.
     """
     rng = np.random.default_rng(seed)
     lengths: dict[str, int] = {}
-    return {value.name: _random(value, rng, size, lengths) for value in _inputs(model)}
+    others = dict(enumerate(_inputs(other) if other is not None else []))
+    fixed = {i: [d.dim_value for d in value.type.tensor_type.shape.dim] for i, value in others.items()}
+    inputs = enumerate(_inputs(model))
+    return {value.name: _random(value, rng, size, lengths, fixed.get(i, [])) for i, value in inputs}
 
 
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
@@ -142,12 +156,16 @@ def _is_open(model: onnx.ModelProto) -> bool:
     return any(dim.dim_value < 1 for value in _inputs(model) for dim in value.type.tensor_type.shape.dim[1:])
 
 
-def _random(value: onnx.ValueInfoProto, rng: np.random.Generator, size: int, lengths: dict[str, int]) -> np.ndarray:
+def _random(
+    value: onnx.ValueInfoProto, rng: np.random.Generator, size: int, lengths: dict[str, int], fixed: list[int]
+) -> np.ndarray:
     if not value.type.HasField("tensor_type"):
         raise ModelError(f"Input {value.name!r} is no tensor; random inputs can be made for tensors alone.")
     tensor, shape = value.type.tensor_type, []
     for axis, dim in enumerate(tensor.shape.dim):
         length = SAMPLES if axis == 0 else size
+        if axis < len(fixed) and fixed[axis] > 0:
+            length = fixed[axis]
         if dim.dim_value > 0:
             length = dim.dim_value
         elif dim.dim_param:

@@ -79,6 +79,14 @@ def test_given_inputs_are_taken() -> None:
     assert found.outputs == {"y": 5.0}
 
 
+def test_inputs_suit_both_models() -> None:
+    """As of one network, exported for any number of images and for one."""
+    fixed = scaled(3.0, [1, 3])
+    fixed.graph.input[0].name = fixed.graph.node[0].input[0] = "image"
+    assert random_inputs(scaled(2.0), other=fixed)["x"].shape == (1, 3)
+    assert difference(scaled(2.0), fixed, feeds={"x": np.full((1, 3), 5.0, np.float32)}).largest == 5.0
+
+
 def test_outputs_of_other_names_are_compared_in_order() -> None:
     renamed = scaled(2.0)
     renamed.graph.node[0].output[0] = renamed.graph.output[0].name = "z"
