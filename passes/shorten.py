@@ -253,8 +253,11 @@ def _is_tail(editor: Editor, flow: Flow, node: Node) -> bool:
 
 
 def _fits(editor: Editor, entry: Node, slot: int, node: Node, tail: Node) -> bool:
-    """Whether what comes into the layer and what its tail makes have one shape, whatever the unknown sizes are."""
-    before, after = editor.shape(entry.inputs[slot]), editor.shape(tail.outputs[0])
+    """Whether what comes into the layer and what its tail makes have one type and shape, whatever the unknown sizes."""
+    given, made = entry.inputs[slot], tail.outputs[0]
+    if editor.element_type(given) != editor.element_type(made):
+        return False  # as of layers that add up integers
+    before, after = editor.shape(given), editor.shape(made)
     if before is None or after is None or len(before) != len(after):
         return False
     unknown = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a is None or b is None or a != b]

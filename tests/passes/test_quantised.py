@@ -312,6 +312,18 @@ def test_a_join_of_integers_that_is_an_output_keeps_its_name() -> None:
     assert [list(n.output) for n in rest.graph.node] == [["c"], ["a"], ["y"]]
 
 
+def test_layers_that_add_up_integers_get_no_short_skip() -> None:
+    """As onnxruntime quantises dynamically: 8-bit integers go in and 32-bit ones come out."""
+    layer = (
+        "{1}q, {1}s, {1}z = DynamicQuantizeLinear ({0}) {1}i = ConvInteger ({1}q, w, {1}z) {1} = Cast <to = 1> ({1}i)"
+    )
+    model = parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 17]> g (float[N,1,4,4] x) => (float[N,1,4,4] y)
+        <uint8[1,1,1,1] w = {{3}}> {{ {layer.format("x", "m")} {layer.format("m", "n")} y = Add (n, x) }}""")
+    onnx.checker.check_model(model, full_check=True)
+    with pytest.raises(PassError, match="none certainly has an input of its output's shape"):
+        ShortenSkips().apply(model)
+
+
 @pytest.mark.parametrize("keep", ["last", "each"])
 def test_a_clip_to_fewer_bits_belongs_to_the_quantiser(keep: str) -> None:
     """As Brevitas writes four bits: QuantizeLinear, Clip, DequantizeLinear."""
