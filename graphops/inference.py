@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from passes.errors import ModelError
 
 _HIGHEST_IR = 10
 """The newest IR version that onnxruntime 1.19 reads; what came later are types that it could not run anyway."""
+
+
+_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ (.* was false\.|.*\)) (?=[A-Z])")
 
 
 def session(model: onnx.ModelProto, options: Any = None, what: str = "the model") -> Any:
@@ -72,6 +76,6 @@ def serialised(model: onnx.ModelProto) -> bytes:
 
 
 def reason(error: Exception) -> str:
-    """The sentence in onnxruntime's message, without its code numbers."""
+    """The sentence in onnxruntime's message, without its code numbers and places in its source."""
     line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line.rsplit(" : ", 1)[-1].strip().rstrip(".")
+    return _PLACE.sub("", line.rsplit(" : ", 1)[-1]).strip().rstrip(".")

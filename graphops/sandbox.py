@@ -88,4 +88,5 @@ def _needs_qonnx(model: onnx.ModelProto) -> bool:
 
 
 def _refusal(why: str) -> ModelError:
-    return ModelError(f"The model cannot be run ({why}); export it again, or leave out what runs it.")
+    remedy = "convert it to opset 21 or lower" if "onnx opset" in why else "export it again"
+    return ModelError(f"The model cannot be run ({why}); {remedy}, or leave out what runs it.")

@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from graphops.inference import reason
 from graphops.quantisers import standard, with_shapes
 from graphops.training import mend
 from graphops.training.readable import free_batch, logits_of, only_input, readable
@@ -127,9 +128,8 @@ def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple
         )
         values = session.run(wanted, {prepared.input: images})
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"The model does not run on a batch of {len(images)} images ({reason}); "
+            f"The model does not run on a batch of {len(images)} images ({reason(error)}); "
             "export it with a free batch size, or check it with onnx.checker."
         ) from error
     shape = values[0].shape

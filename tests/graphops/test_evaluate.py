@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from graphops.data import DataSet, Split
 from graphops.data.normalisation import by_name
 from graphops.evaluate import evaluate
+from graphops.inference import reason
 from graphops.models import build
 from passes.errors import UserError
 
@@ -205,3 +206,24 @@ def test_the_published_resnet20_scores_what_was_published(
     published_resnet20: onnx.ModelProto, cifar10: DataSet
 ) -> None:
     assert evaluate(published_resnet20, cifar10).accuracy == pytest.approx(0.9173, abs=0.0002)
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : While running Reshape node. Name:'r' Status Message: "
+            "/onnxruntime_src/core/reshape_helper.h:45 a::Helper(const b::Shape&, bool) size == 1 was false. The input "
+            "tensor cannot be reshaped.",
+            "While running Reshape node. Name:'r' Status Message: The input tensor cannot be reshaped",
+        ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Failed to load: /onnxruntime_src/utils.h:46 void a::b(const c<d>&, int) "
+            "ONNX Runtime only guarantees (some) support.",
+            "Failed to load: ONNX Runtime only guarantees (some) support",
+        ),
+        ("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got 3 for input: x", "Got 3 for input: x"),
+    ],
+)
+def test_onnxruntime_s_words_without_its_source(said: str, sentence: str) -> None:
+    assert reason(Exception(said)) == sentence
