@@ -20,7 +20,7 @@ def run(rewriter: Pass, model: onnx.ModelProto) -> PassResult:
     """Apply the pass and log its notes, for hosts that have no place for them."""
     result = rewriter.apply(model)
     for note in result.notes:
-        _log.warning("%s: %s", rewriter.name, note)
+        _log.warning("%s: %s", rewriter.name, note.removeprefix(f"{rewriter.name}: "))
     return result
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
+import onnx
 import pytest
 
 from examples.adapters.network import residual
-from passes import RemoveSkips, ShortenSkips, UserError
+from passes import PassResult, RemoveSkips, ShortenSkips, UserError
 from passes.adapters.common import make, run
 
 
@@ -38,3 +39,13 @@ def test_notes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "passes"):
         run(RemoveSkips(skips=("1",)), removed.model)
     assert [record.getMessage() for record in caplog.records] == ["remove-skips: Skip 1 is out already."]
+
+
+def test_the_pass_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Noting(RemoveSkips):
+        def apply(self, model: onnx.ModelProto) -> PassResult:
+            return PassResult(model, False, ("remove-skips: skip 2 at 'join' stays.",))
+
+    with caplog.at_level(logging.WARNING, "passes"):
+        run(Noting(), residual())
+    assert [record.getMessage() for record in caplog.records] == ["remove-skips: skip 2 at 'join' stays."]
