@@ -99,7 +99,7 @@ def average_pooling(state: State, node: Node) -> Value:
     rows, columns, channels = value.shape
     layout, own = value.layout, Window((rows, columns))
     if node.op == "ReduceMean":
-        layout = _reduced(state, node, layout)
+        layout, own = _reduced(state, node, value)
     elif node.op == "GlobalAveragePool":
         own = _whole(node, value)
     else:
@@ -181,18 +181,19 @@ def windows(
     return state.builder.add(layer, [wire], wire.numbers.tiled(size[0] * size[1]))
 
 
-def _reduced(state: State, node: Node, layout: Layout) -> Layout:
-    """The layout after a ReduceMean over rows and columns.
+def _reduced(state: State, node: Node, value: Value) -> tuple[Layout, Window]:
+    """The layout after a ReduceMean over rows, columns or both, and the window that it averages.
 
     Raises:
         LoweringError: when it is over anything else.
     """
+    layout, (rows, columns, _) = value.layout, value.shape
     axes = attributes(node).get("axes")
     if axes is None and len(node.inputs) > 1 and node.inputs[1].name:
         axes = state.editor.value(node.inputs[1]).tolist()
     over = {layout.axes[a] for a in axes or range(len(layout.axes))}
-    if over != {a for a in layout.axes if a in ("H", "W")}:
+    if not over <= {"H", "W"}:
         raise LoweringError(label(node), f"it averages over {', '.join(sorted(over))}", "average over rows and columns")
-    if attributes(node).get("keepdims", 1):
-        return layout
-    return Layout(tuple(a for a in layout.axes if a not in over))
+    size = (rows if "H" in over else 1, columns if "W" in over else 1)
+    kept = layout.axes if attributes(node).get("keepdims", 1) else tuple(a for a in layout.axes if a not in over)
+    return Layout(kept), Window(size, size)

@@ -194,6 +194,14 @@ def test_average_pooling_sums(kernel: tuple[int, int]) -> None:
     assert "VVAU" in kinds(dataflow) if kernel == (2, 3) else "GlobalAccPool" in kinds(dataflow)
 
 
+@pytest.mark.parametrize("keep", [0, 1])
+def test_rows_and_columns_averaged_one_after_the_other(keep: int) -> None:
+    """As PyTorch writes ``x.mean(3).mean(2)``."""
+    net = Net((3, 5, 4))
+    rows = net.node("ReduceMean", net.quant("x", 0.5, 4, signed=True), axes=[3], keepdims=keep)
+    same_as_qonnx(net.model(net.quant(net.node("ReduceMean", rows, axes=[2], keepdims=keep), 0.2, 4)), net.images(3))
+
+
 def test_ceil_mode_that_changes_no_size() -> None:
     """As in ResNet-D, whose shortcuts average over 2 x 2 pixels."""
     net = Net((3, 6, 6))
