@@ -35,7 +35,7 @@ def identity(
 
 
 def refuse_other(saved: Checkpoint, own: dict[str, Any]) -> None:
-    """Refuse the checkpoint of another training.
+    """Refuse the checkpoint of another training; one with a smaller budget is the beginning of one with a larger.
 
     Raises:
         UserError: it names the first difference.
@@ -43,7 +43,8 @@ def refuse_other(saved: Checkpoint, own: dict[str, Any]) -> None:
     before = saved.header["identity"]
     for key in {**before, **own}:
         old, new = before.get(key), own.get(key)
-        if old != new:
+        is_beginning = key == "budget" and (old or 0) < (new or 0)
+        if old != new and not is_beginning:
             difference = f"another {key}" if key in _CONTENTS else f"{key}={old!r}, not {new!r}"
             raise UserError(
                 f"{saved.path.parent} holds a training with {difference}; choose another folder, or remove that one."

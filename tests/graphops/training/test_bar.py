@@ -14,6 +14,7 @@ from graphops.data import DataSet
 from graphops.evaluate import evaluate
 from graphops.models import build
 from graphops.training import Progress, Trained, TrainOptions, train
+from graphops.training.bar import MissedBar
 from passes import UserError
 from tests.graphops.training.nets import same_values
 
@@ -62,6 +63,23 @@ def test_beyond_the_budget_the_run_stops_with_the_figures(
             train(network, digits, options, teacher=taught, folder=tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     assert len([line for line in lines if line["kind"] == "step"]) == 22
+
+
+def test_a_larger_budget_goes_on_where_the_smaller_ended(
+    digits: DataSet, network: onnx.ModelProto, taught: onnx.ModelProto, tmp_path: Path
+) -> None:
+    def missed(folder: str, budget: int) -> Trained:
+        options = dataclasses.replace(FAST, steps=1, max_drop=0.0, budget=budget, lr=1e-4)
+        with pytest.raises(MissedBar) as error:
+            train(network, digits, options, teacher=taught, folder=tmp_path / folder)
+        return error.value.trained
+
+    expected = missed("at once", 2)
+    found = [missed("in turn", budget) for budget in (0, 1, 2)][-1]
+    assert same_values(found.model, expected.model)
+    assert [h["step"] for h in found.history] == [h["step"] for h in expected.history]
+    with pytest.raises(UserError, match="budget=2, not 1; choose another folder"):
+        missed("in turn", 1)
 
 
 def test_without_a_teacher_there_is_no_bar(digits: DataSet, network: onnx.ModelProto) -> None:
