@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +17,9 @@ from passes.errors import UserError
 
 TEMPORARY = f".*.{'[0-9a-f]' * 8}.tmp"
 """The names of files that are being written; nobody else's are like that."""
+
+LOCK = ".lock"
+"""The file by which a process holds a folder."""
 
 
 def check_output(path: Path, force: bool = False) -> None:
@@ -68,6 +72,27 @@ def write_bytes(path: Path, content: bytes, force: bool = True) -> None:
 def write_json(path: Path, value: Any, force: bool = True) -> None:
     """``value`` as indented JSON."""
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), force)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep ``folder``, which is made when it is not there, to this process while the block runs.
+
+    Raises:
+        UserError: when it cannot be written to, or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / LOCK, "w")  # noqa: SIM115
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{folder} cannot be used as a folder: {reason}; choose another.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"Another graphops is at work in {folder}; wait for it or stop it.") from error
+        yield
 
 
 def fingerprint_of_folder(folder: Path, without: Collection[str] = ()) -> str:

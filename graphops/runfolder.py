@@ -11,7 +11,6 @@ report.json, .md, .png    the table and the curves
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import shutil
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graphops.files import TEMPORARY, fingerprint_of_folder, write_bytes, write_json
+from graphops.files import LOCK, TEMPORARY, fingerprint_of_folder, held, write_bytes, write_json
 from graphops.hardware import SIMULATION, SYNTHESIS
 from graphops.modelfile import fingerprint
 from graphops.report.curves import Curves
@@ -53,19 +52,7 @@ class RunFolder:
         Raises:
             UserError: when another process works here, or the folder belongs to another recipe and not ``force``.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / ".lock", "w")  # noqa: SIM115
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(
-                f"The run folder {self.path} cannot be used: {reason}; choose another with --out."
-            ) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(f"Another graphops is at work in {self.path}; wait for it or stop it.") from error
+        with held(self.path):
             self._claim(identity, steps, force)
             for folder in ("", *steps):
                 for leftover in (self.path / folder).glob(TEMPORARY):  # of a process that was killed while writing
@@ -77,7 +64,7 @@ class RunFolder:
 
     def _claim(self, identity: str, steps: list[str], force: bool) -> None:
         owner = _read(self.path / "run.json")
-        others = [entry for entry in self.path.iterdir() if entry.name != ".lock"]
+        others = [entry for entry in self.path.iterdir() if entry.name != LOCK]
         if owner is None and others and not force:
             raise UserError(
                 f"{self.path} holds files that are no run's; choose another folder with --out, or pass --force."

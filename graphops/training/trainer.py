@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from graphops.data import DataSet
 from graphops.data.feed import METADATA_KEY, Feed
 from graphops.evaluate import evaluate
+from graphops.files import held
 from graphops.report.curves import Curves
 from graphops.training import augment, optimizers, runtime, schedules
 from graphops.training.bar import Bar, MissedBar
@@ -62,16 +64,19 @@ def train(
         progress: called after each step; an exception from it stops the training.
 
     Raises:
-        UserError: when the model cannot be trained, the data do not fit, the folder holds another run, the disk is
-            full, or the loss diverges; ``MissedBar``, which holds the result, when it misses ``max_drop``.
+        UserError: when the model cannot be trained, the data do not fit, the folder holds another run or another
+            process works there, the disk is full, or the loss diverges; ``MissedBar``, which holds the result, when
+            it misses ``max_drop``.
         KeyboardInterrupt: on Ctrl-C, after a checkpoint was saved.
     """
     runtime.native()  # a broken install is said before anything else
-    run = _Run(model, dataset, options or TrainOptions(), teacher, Path(folder) if folder else None, progress)
-    try:
-        return run.finish()
-    finally:
-        run.close()
+    path = Path(folder) if folder else None
+    with held(path) if path else nullcontext():
+        run = _Run(model, dataset, options or TrainOptions(), teacher, path, progress)
+        try:
+            return run.finish()
+        finally:
+            run.close()
 
 
 class _Run:

@@ -16,6 +16,7 @@ import onnx
 import pytest
 
 from graphops.data import DataSet
+from graphops.files import held
 from graphops.models import build
 from graphops.training import Progress, Trained, TrainOptions, train
 from graphops.training.interrupt import DeferredInterrupt
@@ -121,6 +122,11 @@ def test_ctrl_c_saves_the_very_step_and_goes_on_from_there(
     trained = run(digits, tmp_path)
     assert "from step 6 of 52" in trained.notes[-1]
     assert_same(trained, tmp_path, whole)
+
+
+def test_two_trainings_do_not_share_a_folder(digits: DataSet, tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(UserError, match="Another graphops is at work in "):
+        run(digits, tmp_path)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
