@@ -319,6 +319,13 @@ def test_networks_that_pool_train_whatever_their_input_leaves_open(digits: DataS
     assert not np.array_equal(value(trained, "conv_w"), value(model, "conv_w"))
 
 
+def test_pads_that_depend_on_open_sizes_are_those_of_the_images(digits: DataSet) -> None:
+    body = 'r = Relu(a) b = Conv <auto_pad = "SAME_UPPER", strides = [2,2]> (r, w)'
+    options = dataclasses.replace(FAST, steps=2, evaluate_limit=10)
+    fixed, free = (small(body, {"w": he(4, 4, 3, 3)}, given=f"float[N,1,{size}] x") for size in ("8,8", "H,W"))
+    assert same_values(train(free, digits, options).model, train(fixed, digits, options).model)
+
+
 def test_a_feature_of_one_pixel_is_followed_too(digits: DataSet) -> None:
     options = dataclasses.replace(FAST, steps=1, features=("pooled",))
     assert train(small(), digits, options, teacher=small()).history[-1]["loss"] > 0
