@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 
 import numpy as np
 import onnx
@@ -141,10 +142,9 @@ def random_inputs(
     """
     rng = np.random.default_rng(seed)
     lengths: dict[str, int] = {}
-    others = dict(enumerate(_inputs(other) if other is not None else []))
-    fixed = {i: [d.dim_value for d in value.type.tensor_type.shape.dim] for i, value in others.items()}
-    inputs = enumerate(_inputs(model))
-    return {value.name: _random(value, rng, size, lengths, fixed.get(i, [])) for i, value in inputs}
+    others = _inputs(other) if other is not None else []
+    fixed = chain(([d.dim_value for d in value.type.tensor_type.shape.dim] for value in others), repeat([]))
+    return {value.name: _random(value, rng, size, lengths, f) for value, f in zip(_inputs(model), fixed, strict=False)}
 
 
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

@@ -94,9 +94,8 @@ class TrainOptions:
         normalisation.check(self.normalisation)
         for name in "epochs steps batch temperature workers evaluate_limit checkpoint_steps epsilon".split():
             self._require(name, lambda v: v > 0, "above 0")
-        for name in "weight_decay clip_norm warmup crop seed evaluate_every checkpoint_seconds".split():
-            self._require(name, lambda v: v >= 0, "0 or more")
-        for name in ("feature_weight", "budget"):
+        not_negative = "weight_decay clip_norm warmup crop seed evaluate_every checkpoint_seconds feature_weight budget"
+        for name in not_negative.split():
             self._require(name, lambda v: v >= 0, "0 or more")
         for name in ("momentum", "beta1", "beta2"):
             self._require(name, lambda v: 0 <= v < 1, "from 0 to below 1")
