@@ -6,8 +6,16 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 DIVERGED = 20.0
 """A loss this many times the first one, or chance level if that is higher, is divergence."""
+
+COLLAPSED = 100
+"""So many steps in a row in which every image got the same logits are a collapse: no gradient undoes it."""
+
+SAME = 1e-4
+"""Logits whose spread over the images is at most this part of the largest one are the same."""
 
 
 @dataclass
@@ -21,6 +29,7 @@ class State:
     counted: int = 0  # steps of this epoch
     level: float = math.nan  # moving mean of the loss
     first_loss: float = math.nan
+    blind: int = 0  # steps in a row, up to this one, in which every image got the same logits
     test_accuracy: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     lr: float | None = None  # found by a range test
@@ -61,3 +70,14 @@ class State:
             self.first_loss = self.level = loss
         self.level = 0.9 * self.level + 0.1 * loss
         return math.isfinite(loss) and self.level <= DIVERGED * max(self.first_loss, chance)
+
+    def sees(self, logits: NDArray) -> bool:
+        """Take a step's logits into account; whether the network still tells images apart.
+
+        Args:
+            logits: of the step's images (rows); a single one tells nothing.
+        """
+        if len(logits) > 1:
+            same = (logits.max(0) - logits.min(0)).max() <= SAME * abs(logits).max()
+            self.blind = self.blind + 1 if same else 0
+        return self.blind < COLLAPSED

@@ -65,8 +65,8 @@ def train(
 
     Raises:
         UserError: when the model cannot be trained, the data do not fit, the folder holds another run or another
-            process works there, the disk is full, or the loss diverges; ``MissedBar``, which holds the result, when
-            it misses ``max_drop``.
+            process works there, the disk is full, the loss diverges, or every image gets the same logits for a
+            hundred steps; ``MissedBar``, which holds the result, when it misses ``max_drop``.
         KeyboardInterrupt: on Ctrl-C, after a checkpoint was saved.
     """
     runtime.native()  # a broken install is said before anything else
@@ -254,6 +254,7 @@ class _Run:
         result = engine.step(inputs)
         norm = optimizers.clip(result.gradient, options.clip_norm)
         self._refuse_divergence(result, norm, lr)
+        self._refuse_collapse(result, lr)
         with self.scales.positive():
             self.optimizer.update(engine.parameters, result.gradient, lr, state.step)
 
@@ -312,6 +313,17 @@ class _Run:
         raise UserError(
             f"Training diverged at step {state.step + 1} of {self.steps} (loss {loss:.4g}, gradient norm {norm:.4g}, "
             f"learning rate {lr:.3g}); {where}; train again in another folder with a lower lr or a lower clip_norm."
+        )
+
+    def _refuse_collapse(self, result: StepResult, lr: float) -> None:
+        state = self.state
+        if state.sees(result.logits):
+            return
+        begun = state.step + 2 - state.blind
+        raise UserError(
+            f"Training collapsed: from step {begun} to step {state.step + 1} of {self.steps} every image got the same "
+            f"logits (loss {result.terms['loss']:.4g}, learning rate {lr:.3g}), and no gradient undoes that; train "
+            "again in another folder with a lower lr, or with gates that fade faster or one after another."
         )
 
     def _due(self, seconds: float) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from graphops.data import DataSet, Split
 from graphops.data.normalisation import by_name
@@ -20,6 +20,7 @@ from graphops.evaluate import evaluate
 from graphops.inference import session
 from graphops.models import build
 from graphops.training import Progress, TrainOptions, train
+from graphops.training.state import COLLAPSED, State
 from graphops.training.teacher import Teacher
 from passes import GateSkips, RemoveSkips, UserError
 from tests.graphops.training.nets import he, net, normalised, ones, same_values, small, value
@@ -206,6 +207,37 @@ def test_divergence_stops_with_step_rate_and_checkpoint(
 def test_divergence_without_a_folder_says_that_there_is_no_checkpoint(digits: DataSet) -> None:
     with pytest.raises(UserError, match="there is no checkpoint"):
         train(small(), digits, dataclasses.replace(FAST, lr=1e20, clip_norm=0))
+
+
+@pytest.mark.parametrize("bias", ["b1", "b2"])
+def test_a_collapse_stops_with_its_steps_and_stays_stopped(digits: DataSet, tmp_path: Path, bias: str) -> None:
+    model = normalised()
+    next(i for i in model.graph.initializer if i.name == bias).CopyFrom(
+        numpy_helper.from_array(np.full(4, -50, np.float32), bias)  # the ReLU behind it gives 0 for every image
+    )
+    options = dataclasses.replace(FAST, checkpoint_steps=1)
+    steps: list[int] = []
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"collapsed: from step 1 to step 100 of 126 .*lower lr") as caught:
+            train(model, digits, options, folder=tmp_path, progress=lambda p: steps.append(p.step))
+        assert "\n" not in str(caught.value)
+    assert max(steps) == 99, "the second call goes on where the first stopped"
+    assert steps.count(1) == 1
+
+
+def test_logits_that_differ_again_are_no_collapse() -> None:
+    state, same = State(), np.full((4, 3), 0.5, np.float32)
+    other = same + np.float32([[0], [0], [0], [1e-3]])
+    assert all(state.sees(same) for _ in range(COLLAPSED - 1))
+    assert state.sees(other)
+    assert all(state.sees(same) for _ in range(COLLAPSED - 1))
+    assert not state.sees(same)
+    assert not state.sees(np.zeros((2, 3), np.float32))
+
+
+def test_a_single_image_tells_nothing_of_a_collapse() -> None:
+    state = State()
+    assert all(state.sees(np.ones((1, 3), np.float32)) for _ in range(2 * COLLAPSED))
 
 
 def test_labels_out_of_range_are_refused_before_training(digits: DataSet) -> None:
