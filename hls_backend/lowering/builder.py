@@ -105,24 +105,25 @@ class Builder:
 
     def build(self, name: str, outputs: list[Wire], host: onnx.ModelProto, host_axes: tuple[str, ...]) -> Dataflow:
         """The dataflow of all layers that ``outputs`` need, with a DuplicateStreams at each fork."""
-        outputs = [wire.root for wire in outputs]
         needed: set[str] = set()
-        pending = list(outputs)
+        pending = [wire.root for wire in outputs]
         while pending:
             wire = pending.pop()
             if wire.maker and wire.maker[0] not in needed:
                 needed.add(wire.maker[0])
                 pending.extend(self._reads[wire.maker[0]])
-        targets: dict[int, list[End | None]] = {}
+        targets: dict[int, list[tuple[End | None, Wire]]] = {}
         wires: dict[int, Wire] = {}
-        for layer in self._layers:
-            if layer in needed:
-                for port, wire in enumerate(self._reads[layer]):
-                    targets.setdefault(id(wire), []).append(End(layer, port))
-                    wires[id(wire)] = wire
-        for wire in outputs:
-            targets.setdefault(id(wire), []).append(None)
-            wires[id(wire)] = wire
+        reads: list[tuple[End | None, Wire]] = [
+            (End(layer, port), wire)
+            for layer in self._layers
+            if layer in needed
+            for port, wire in enumerate(self._reads[layer])
+        ]
+        reads += [(None, wire) for wire in outputs]
+        for end, wire in reads:
+            targets.setdefault(id(wire.root), []).append((end, wire))
+            wires[id(wire.root)] = wire.root
         layers: list[Layer] = []
         streams: list[Stream] = []
 
@@ -133,10 +134,11 @@ class Builder:
                 fork = DuplicateStreams(self.name(f"{wire.name}_fork"), wire.shape, wire.type, len(ends))
                 layers.append(fork)
                 streams.append(_stream(wire, wire.name, source, End(fork.name)))
-                for number, end in enumerate(ends):
-                    streams.append(_stream(wire, self.name(f"{wire.name}_{number}"), End(fork.name, number), end))
+                for number, (end, read) in enumerate(ends):
+                    streams.append(_stream(read, self.name(f"{wire.name}_{number}"), End(fork.name, number), end))
             else:
-                streams.append(_stream(wire, wire.name, source, ends[0]))
+                ((end, read),) = ends
+                streams.append(_stream(read, wire.name, source, end))
 
         for wire in wires.values():
             if wire.maker is None:

@@ -51,7 +51,11 @@ def output(state: State, name: str, classify: bool) -> Wire:
         raise LoweringError(
             label(last), "it makes a float after the last quantiser", "put a Quant after it, or drop it"
         )
-    wire = value.wire.read_as(*affine) if value.steps else value.wire
+    wire = value.wire
+    if value.steps:
+        if wire.tensor in state.judges:
+            state.judges[value.tensor] = state.judges[wire.tensor]
+        wire = replace(wire.read_as(*affine), tensor=value.tensor)
     reason = _no_classes(value) if classify else "its input is wanted as it is"
     comparable = None if reason else _comparable(state, wire, value)
     if not reason and comparable is None:

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from hls_backend import LoweringError, execute, lower
+from hls_backend import LoweringError, execute, lower, qonnx_execution
 from hls_backend.datatypes import named
 from hls_backend.fifo import insert_fifos
 from hls_backend.layers import (
@@ -371,6 +371,19 @@ def test_scales_that_differ_between_classes_leave_the_choice_to_the_host() -> No
     assert "no LabelSelect" in lowered.notes[0]
     (logits,) = lowered.dataflow.outputs
     np.testing.assert_allclose(logits.scale, 0.125 * np.array([1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize("last", ["Gemm", "Quant"])
+def test_what_the_output_s_integers_stand_for_is_the_graph_s_output(last: str) -> None:
+    net = Net((4,))
+    y = net.dense(net.quant("x", 0.25, 4, signed=True), 4, 3)
+    logits = net.node("Mul", net.quant(y, 0.5, 6, signed=True) if last == "Quant" else y, net.value([3.0, -1.0, 0.25]))
+    images, model = net.images(20), net.model(logits)
+    dataflow = same_as_qonnx(model, images).dataflow
+    (stream,) = dataflow.outputs
+    integers = execute(dataflow, images).reshape(-1, 3)
+    theirs = qonnx_execution.execute(model, images)[logits]
+    np.testing.assert_allclose(stream.scale * integers + stream.bias, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("end", ["Softmax", "LogSoftmax", "ArgMax", "TopK"])
