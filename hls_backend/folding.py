@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
+from math import floor
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def fold_to_rate(dataflow: Dataflow, fps: float | None, clock_mhz: float, part: 
     clock = clock_mhz * 1e6
     slowest = search.slowest_at_best
     limit = pace(dataflow.fold(search.single))
-    budget = limit if fps is None else int(clock / fps)
+    budget = limit if fps is None else int(clock / fps * (1 + 2**-40))  # a rate that is printed can be asked for
     if cycles(slowest) > budget:
         raise UserError(
             f"{fps:,.10g} images/s at {clock_mhz:g} MHz leave {budget:,} cycles an image, and {slowest.op} "
@@ -286,4 +287,4 @@ def _larger(needed: Resources) -> str:
 
 
 def _rate(clock: float, cycles: int) -> str:
-    return f"{clock / cycles:,.1f}"
+    return f"{floor(clock / cycles * 10) / 10:,.1f}"  # rounded up it could not be had
