@@ -55,7 +55,7 @@ def output(state: State, name: str, classify: bool) -> Wire:
     if value.steps:
         if wire.tensor in state.judges:
             state.judges[value.tensor] = state.judges[wire.tensor]
-        wire = replace(wire.read_as(*affine), tensor=value.tensor)
+        wire = wire.read_as(value.tensor, *affine)
     reason = _no_classes(value) if classify else "its input is wanted as it is"
     comparable = None if reason else _comparable(state, wire, value)
     if not reason and comparable is None:

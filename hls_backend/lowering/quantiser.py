@@ -38,7 +38,7 @@ def quantise(state: State, node: Node) -> Value:
     judge = Judge(value, quantiser, name)
     low, high = (judge.levels(ends[None])[0] for ends in (wire.numbers.low, wire.numbers.high))
     if is_identity(judge.levels, value.channels, *wire.numbers.span):
-        wire, private = wire.read_as(step, offset), value.private
+        wire, private = wire.read_as(tensor, step, offset), value.private
     else:
         base, top = int(low.min()), max(int(high.max()), int(low.min()) + 1)
         if top - base > _MOST_STEPS:

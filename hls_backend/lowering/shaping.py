@@ -92,7 +92,7 @@ def pad(state: State, node: Node) -> Value:
         grown = Numbers(low, high, np.pad(numbers.scale, (before, after), mode="edge"), np.zeros(shape[2]))
         wire = state.builder.add(layer, [wire], grown, tensor, shape)
     else:
-        wire = wire.read_as(numbers.scale, numbers.bias)
+        wire = wire.read_as(tensor, numbers.scale, numbers.bias)
     return Value(wire, tensor, value.layout, wire.shape)
 
 

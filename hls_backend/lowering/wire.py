@@ -81,9 +81,9 @@ class Wire:
     def channels(self) -> int:
         return self.shape[2]
 
-    def read_as(self, scale: np.ndarray, bias: np.ndarray) -> Wire:
-        """The same integers standing for other values."""
-        return replace(self, numbers=replace(self.numbers, scale=scale, bias=bias), origin=self)
+    def read_as(self, tensor: str, scale: np.ndarray, bias: np.ndarray) -> Wire:
+        """The same integers standing for the values of another tensor."""
+        return replace(self, tensor=tensor, numbers=replace(self.numbers, scale=scale, bias=bias), origin=self)
 
     def flattened(self) -> Wire:
         """The same stream as one pixel of many channels."""

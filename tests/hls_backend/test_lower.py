@@ -386,6 +386,15 @@ def test_what_the_output_s_integers_stand_for_is_the_graph_s_output(last: str) -
     np.testing.assert_allclose(stream.scale * integers + stream.bias, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_a_quantiser_that_changes_no_integer_says_what_they_stand_for() -> None:
+    net = Net((2, 4, 4))
+    y = net.node("MaxPool", net.quant("x", 0.25, 4, signed=True), kernel_shape=[2, 2])
+    last = net.quant(net.node("Mul", y, net.value(2.0)), 0.5, 4, signed=True)
+    (stream,) = same_as_qonnx(net.model(last), net.images(3)).dataflow.outputs
+    assert stream.tensor == last
+    np.testing.assert_array_equal(stream.scale, [0.5, 0.5])
+
+
 @pytest.mark.parametrize("end", ["Softmax", "LogSoftmax", "ArgMax", "TopK"])
 def test_what_ends_a_classifier_is_taken_off(end: str) -> None:
     net, model = classifier([0.5, -1.0, 0.0, 2.0])
