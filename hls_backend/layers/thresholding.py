@@ -252,7 +252,7 @@ class Thresholding(Layer):
             size = 2 ** (stages - stage)
             middle = full[:, :, size // 2 - 1 :: size]
             for lane in range(thresholds.shape[1]):
-                memories[f"_{stage}_{lane:03}.mem"] = words(middle[:, lane].reshape(-1, 1), bits)
+                memories[f"_{stage}_{lane:04}.mem"] = words(middle[:, lane].reshape(-1, 1), bits)
         return Instance("thresholds_search", parameters | {"BITS": stages, "T_BITS": bits}, "THRESHOLDS", memories)
 
     def _division(self, progression: Progression, parameters: dict[str, int]) -> Instance:

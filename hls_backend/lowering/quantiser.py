@@ -18,8 +18,8 @@ from hls_backend.quantisers import Quantiser, read_quantiser
 from hls_backend.thresholds import is_identity, search, try_direction
 from passes.graph import Node, label
 
-_MOST_STEPS = 2**10
-"""More thresholds a channel than this are no design that anybody wants."""
+_MOST_STEPS = 2**10 - 1
+"""More thresholds a channel than this are no design that anybody wants; thresholds_search.sv counts to ten stages."""
 
 
 def quantise(state: State, node: Node) -> Value:

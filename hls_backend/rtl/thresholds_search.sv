@@ -13,7 +13,7 @@ module thresholds_search #(
     parameter int T_BITS    = 9,   // two's complement, holds every x and every threshold
     parameter int OUT_BITS  = 4,
     parameter int BASE      = 0,
-    parameter     THRESHOLDS = "thresholds",  // files THRESHOLDS_<stage>_<lane, three digits>.mem: fold, then bits before
+    parameter     THRESHOLDS = "thresholds",  // files THRESHOLDS_<stage>_<lane, four digits>.mem: fold, then bits before
     localparam int FOLD_BITS = FOLDS > 1 ? $clog2(FOLDS) : 1
 ) (
     input  logic                      clk,
@@ -78,8 +78,8 @@ module thresholds_search #(
       logic [X_BITS-1:0] x_read;
       rom #(
           .DEPTH(DEPTH), .WIDTH(T_BITS), .BLOCK(in_block(s)),
-          .FILE({THRESHOLDS, "_", 8'd48 + 8'(s), "_", 8'd48 + 8'(i / 100), 8'd48 + 8'((i / 10) % 10),
-                 8'd48 + 8'(i % 10), ".mem"})
+          .FILE({THRESHOLDS, "_", 8'd48 + 8'(s), "_", 8'd48 + 8'(i / 1000), 8'd48 + 8'((i / 100) % 10),
+                 8'd48 + 8'((i / 10) % 10), 8'd48 + 8'(i % 10), ".mem"})
       ) memory (.clk, .enable(free), .address, .data(word));
       assign reached = T_BITS'($signed({X_SIGNED & x_read[X_BITS-1], x_read})) >= $signed(threshold);
       if (in_block(s)) begin : g_block

@@ -180,6 +180,12 @@ def test_too_many_levels() -> None:
     assert "levels of an accumulator; quantise activations to 8 bits" in text
 
 
+def test_a_level_more_than_the_search_has_stages_for() -> None:
+    net = Net((1,))
+    y = net.node("MatMul", net.quant("x", 1.0, 11), net.value([[1.0]]))
+    assert "it makes 1025 levels" in refused(net.model(net.quant(y, 2.0, 16)))
+
+
 def test_scales_that_make_no_grid() -> None:
     net = Net((2, 4, 4))
     assert "its scale is not positive" in refused(net.model(net.quant("x", 0.0, 4)))
