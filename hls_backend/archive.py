@@ -71,7 +71,7 @@ def load(folder: Path) -> Dataflow:
         host = onnx.load(folder / _HOST) if description.get("has_host", True) else None
         found = tuple(_layer(fields, arrays) for fields in description["layers"])
         streams = tuple(_stream(fields, arrays) for fields in description["streams"])
-        dataflow = Dataflow(description["name"], found, streams, host, tuple(description["host_axes"]))
+        dataflow = Dataflow(str(description["name"]), found, streams, host, tuple(description["host_axes"]))
         for layer in dataflow.layers:
             if layer.folding not in layer.foldings():
                 raise ValueError(f"{layer.name} cannot be folded by {layer.folding}")
@@ -138,7 +138,7 @@ def _layer(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer
         elif "IntegerType" in str(field.type):
             value = tuple(_type(item) for item in value) if isinstance(value, list) else _type(value)
         elif field.name == "folding":
-            value = Folding(**value)
+            value = Folding(int(value["pe"]), int(value["simd"]))
         elif type(value) is not _PLAIN.get(str(field.type), type(value)):
             raise ValueError(f"{place} is {value!r}")
         given[field.name] = tuple(value) if isinstance(value, list) else value

@@ -198,8 +198,10 @@ def load(folder: Path) -> Design:
         if not len(vectors.inputs) == len(vectors.outputs) > 0:
             raise ValueError(f"the test data are {len(vectors.inputs)} inputs and {len(vectors.outputs)} outputs")
         target, clock = fields["target_fps"], float(fields["clock_mhz"])
-        if not 0 < clock < math.inf:
+        if not 0 < clock * 1e6 < math.inf:
             raise ValueError(f"the clock is {clock} MHz")
+        if target is not None and not 0 < target < math.inf:
+            raise ValueError(f"the target is {target} images/s")
         return Design(
             dataflow,
             part(fields["device"]),

@@ -172,7 +172,7 @@ def _built(sources: Path, work: Path, progress: Progress) -> Path:
     for path in files:
         digest.update(path.read_bytes())
     key, program = work / "key", work / "made" / "simulation"
-    if key.is_file() and program.is_file() and key.read_text() == digest.hexdigest():
+    if key.is_file() and program.is_file() and key.read_bytes() == digest.hexdigest().encode():
         return program
     progress(0, 1, "compiling")
     shutil.rmtree(work, ignore_errors=True)

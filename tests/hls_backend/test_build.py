@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -206,7 +207,10 @@ def test_damaged_files(file: str, design: Design, model: onnx.ModelProto, tmp_pa
         build.load(folder)
 
 
-@pytest.mark.parametrize("fields", [{"device": 7}, {"clock_mhz": 0}, {"target_fps": [1]}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"device": 7}, {"clock_mhz": 0}, {"clock_mhz": 1e308}, {"target_fps": [1]}, {"target_fps": math.nan}],
+)
 def test_damaged_values(fields: dict[str, object], design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
     folder = tmp_path / "build"
     build.create(folder, design, model, {})
