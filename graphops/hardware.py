@@ -264,8 +264,9 @@ def synth(
         UserError: when the build is damaged, or a tool is missing or fails.
     """
     from hls_backend.build import load
-    from hls_backend.synthesize import place_ecp5, synthesize
+    from hls_backend.synthesize import check_tools, place_ecp5, synthesize
 
+    check_tools(place)
     work, design = folder / SYNTHESIS, load(folder)
     found = synthesize(design, family or design.part.family, work, jobs, progress, together)
     return found, place_ecp5(folder / RTL, work, progress) if place else None

@@ -120,6 +120,15 @@ def test_a_comparison_takes_two_builds(graphops: Graphops, build: Path) -> None:
     assert (refused.code, "--place takes ecp5" in refused.err) == (2, True)
 
 
+def test_a_tool_that_is_missing_is_missed_before_the_synthesis(
+    graphops: Graphops, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthesize, "find_spec", lambda package: None if "nextpnr" in package else True)
+    monkeypatch.delattr(synthesize, "_synthesize")
+    refused = graphops("synth", build, "--place", "ecp5")
+    assert (refused.code, "Synthesis needs nextpnr-ecp5; " in refused.err) == (2, True)
+
+
 def test_counts_are_for_the_part_and_builds_have_names_that_differ(
     graphops: Graphops, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
