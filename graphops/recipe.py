@@ -15,6 +15,7 @@ steps:
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -32,6 +33,9 @@ from passes.base import registry
 from passes.errors import UserError
 
 _RESERVED = ("name", "from")
+
+LARGEST = 10_000_000
+"""Characters in a recipe, each counted as often as aliases repeat it."""
 
 
 class Recipe(BaseModel):
@@ -100,7 +104,14 @@ def read(path: Path) -> Pipeline:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML would silently take the last."""
+    """Refuses a key that stands twice in a mapping, of which YAML would silently take the last, and aliases of aliases
+    that make a few lines stand for more than a machine can hold."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _size(node, {}) > LARGEST:
+            raise ConstructorError(None, None, "its aliases repeat too much; write it without them")
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -109,6 +120,17 @@ class _Loader(yaml.SafeLoader):
                 raise ConstructorError(None, None, f"{key.value!r} is said twice", key.start_mark)
             seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
+
+
+def _size(node: Any, known: dict[int, float]) -> float:
+    """How long ``node`` is with its aliases written out; without end where it holds itself."""
+    if isinstance(node, tuple):  # a key and its value
+        return sum(_size(part, known) for part in node)
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        is_scalar = isinstance(node, yaml.ScalarNode)
+        known[id(node)] = 1 + (len(node.value) if is_scalar else sum(_size(part, known) for part in node.value))
+    return known[id(node)]
 
 
 def parse(content: Any, where: str, base: Path) -> Pipeline:
@@ -152,6 +174,8 @@ def _entry(item: Any, where: str) -> Entry:
     if not isinstance(item, dict) or not item:
         raise UserError(f"{where} is {item!r}; write the name of a pass, or e.g. 'finetune: {{epochs: 2}}'.")
     verbs = [str(key) for key in item if key not in _RESERVED]
+    if len(verbs) > 1 and verbs[0] in _verbs() and item[verbs[0]] is None and verbs[1] not in _verbs():
+        raise UserError(f"{where}: if {verbs[1]!r} is an option of {verbs[0]}, indent it further than {verbs[0]}.")
     for key in verbs:
         _check_verb(key, where, [*_verbs(), *_RESERVED])
     if len(verbs) != 1:

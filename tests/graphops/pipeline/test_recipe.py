@@ -16,6 +16,11 @@ from graphops.steps import Build, Finetune, Rewrite
 from passes import UserError
 from passes.base import registry
 
+BOMB = "\n".join(
+    ["k0: &k0 [x]", *(f"k{n + 1}: &k{n + 1} [{', '.join([f'*k{n}'] * 10)}]" for n in range(9)), "steps: [build: *k9]"]
+)
+"""Ten lines that stand for a thousand million values."""
+
 
 def steps_of(text: str) -> list[Any]:
     import yaml
@@ -90,6 +95,9 @@ def test_steps_are_written_long_or_short() -> None:
         ("steps: [{quantize: {weights: 99}}]", "99 bits are out of range"),
         ("{model: a.onnx, steps: [gate-skips], model: b.onnx}", "'model' is said twice"),
         ("[" * 3000, "nested too deeply"),
+        ("&a [*a]", "aliases repeat too much"),
+        (BOMB, "aliases repeat too much"),
+        ("steps:\n- remove-skips:\n  stage: 1", "step 1: if 'stage' is an option of remove-skips, indent it further"),
         ("steps: [{gate-skips: {}, from: nowhere}]", "refers to 'nowhere'"),
     ],
 )
