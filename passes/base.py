@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -27,6 +28,9 @@ import onnx
 from passes import plugins
 from passes.errors import PassError, UserError
 from passes.graph import Editor
+
+_SCALARS = {int: Integral, float: Real, bool: (bool, np.bool_)}
+"""What may be given for an option of each type: numpy's numbers as well."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,12 @@ class Pass(ABC):
 
     def __post_init__(self) -> None:
         for option, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal and getattr(self, option) not in get_args(hint):
-                raise PassError(
-                    self.name,
-                    f"{option}={getattr(self, option)!r}",
-                    "there is no such choice",
-                    f"choose {' or '.join(repr(choice) for choice in get_args(hint))}",
-                )
+            value = getattr(self, option, None)
+            if get_origin(hint) is Literal and value not in get_args(hint):
+                choices = " or ".join(repr(choice) for choice in get_args(hint))
+                raise PassError(self.name, f"{option}={value!r}", "there is no such choice", f"choose {choices}")
+            if hint in _SCALARS and not isinstance(value, _SCALARS[hint]):
+                raise PassError(self.name, f"{option}={value!r}", f"it is no {hint.__name__}", "give one")
 
     def apply(self, model: onnx.ModelProto) -> PassResult:
         """Run the pass on a copy of ``model``.

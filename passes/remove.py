@@ -53,13 +53,11 @@ class RemoveSkips(Pass):
         super().__post_init__()
         if self.stage and self.skips:
             raise PassError(self.name, f"stage {self.stage}", "skips are named as well", "give the one or the other")
-        if self.stages < 1 or not 0 <= self.stage <= self.stages:
-            raise PassError(
-                self.name,
-                f"stage {self.stage}",
-                f"there are {self.stages} stages",
-                f"choose one from 1 to {max(self.stages, 1)}",
-            )
+        if self.stages < 1:
+            raise PassError(self.name, f"stages={self.stages}", "it takes a stage at least", "give 1 or more")
+        if not 0 <= self.stage <= self.stages:
+            there = f"there are {self.stages} stages"
+            raise PassError(self.name, f"stage {self.stage}", there, f"choose one from 1 to {self.stages}")
         if self.order != "input" and not self.stage and not self.skips:
             raise PassError(self.name, f"order={self.order}", "all skips go where no stage is given", "give a stage")
         if not all(math.isfinite(score) for score in self.scores):

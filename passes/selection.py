@@ -42,7 +42,8 @@ def select(editor: Editor, pass_name: str, numbers: Sequence[str]) -> Selection:
     Raises:
         PassError: when the graph never had a skip, or a number is not there.
     """
-    wanted = numbers.split(",") if isinstance(numbers, str) else [str(number) for number in numbers]
+    given = [numbers] if isinstance(numbers, str) else numbers
+    wanted = [number.strip() for item in given for number in str(item).split(",")]
     found = analyse(editor)
     records = read_records(editor)
     known = list(dict.fromkeys([r["number"] for r in records] + [s.number for s in found]))

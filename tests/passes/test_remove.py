@@ -350,7 +350,10 @@ def test_an_unknown_shape() -> None:
     [
         ({"stage": 4}, "remove-skips: stage 4: there are 3 stages; choose one from 1 to 3."),
         ({"stage": -1}, "remove-skips: stage -1: there are 3 stages; choose one from 1 to 3."),
-        ({"stage": 1, "stages": 0}, "remove-skips: stage 1: there are 0 stages; choose one from 1 to 1."),
+        ({"stages": 0}, "remove-skips: stages=0: it takes a stage at least; give 1 or more."),
+        ({"stage": "1"}, "remove-skips: stage='1': it is no int; give one."),
+        ({"stage": 1.5}, "remove-skips: stage=1.5: it is no int; give one."),
+        ({"faded": "no"}, "remove-skips: faded='no': it is no bool; give one."),
         ({"stage": 1, "skips": ("1",)}, "remove-skips: stage 1: skips are named as well; give the one or the other."),
         ({"skips": ("7",)}, "remove-skips: skip 7: the graph has no such skip; it has 1, 2, 3, 4, 5, 6."),
         ({"skips": ("1.1",)}, "remove-skips: skip 1.1: the graph has no such skip; it has 1, 2, 3, 4, 5, 6."),
@@ -383,7 +386,7 @@ def test_a_graph_without_skips() -> None:
 
 
 def test_the_numbers_may_be_given_as_numbers_or_as_one_text() -> None:
-    for skips in ((1, 5), "1,5", ("1", "5")):
+    for skips in ((1, 5), "1,5", ("1", "5"), ("1, 5",)):
         assert_equal(RemoveSkips(skips=skips).apply(cifar_resnet(2)).model, cifar_resnet(2, without={1, 5}))  # type: ignore[arg-type]
 
 
