@@ -31,6 +31,8 @@ def check_output(path: Path, force: bool = False) -> None:
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file to write.")
+    if str(path) == "-":
+        raise UserError("Nothing is written to standard output; name a file to write.")
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no file but a pipe or a device; name a file to write.")
     if not path.parent.is_dir():

@@ -43,10 +43,10 @@ DataDir = Annotated[
 
 
 def console() -> Console:
-    """Standard output, wide enough for tables when it is no terminal."""
+    """Standard output, wide enough for tables when it is no terminal or, as under some daemons, not there at all."""
     # Names in models and paths may look like markup or emoji; they are neither.
     literal: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
-    return Console(**literal) if sys.stdout.isatty() else Console(width=100, **literal)
+    return Console(**literal) if sys.stdout and sys.stdout.isatty() else Console(width=100, **literal)
 
 
 def check_report(

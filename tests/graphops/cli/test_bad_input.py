@@ -105,6 +105,7 @@ CASES: dict[str, tuple[Prepare, str, str]] = {
     "text file": (content(b"no model\n"), "skips in.onnx", "in.onnx is not an ONNX model"),
     "folder": (a_folder, "remove-skips in.onnx -o out.onnx", "in.onnx is a folder"),
     "folder as output": (saved(as_it_is), "remove-skips in.onnx -o .", "is a folder; name a file"),
+    "standard output": (saved(as_it_is), "remove-skips in.onnx -o -", "Nothing is written to standard output"),
     "no folder for the output": (saved(as_it_is), "remove-skips in.onnx -o a/b.onnx", "there is no folder a"),
     "no skips": (without_skips, "remove-skips in.onnx -o out.onnx", "it has no skip connection"),
     "stage out of range": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --stage 4", "stage 4"),

@@ -285,6 +285,11 @@ def test_a_reader_that_leaves_gets_no_traceback(start, model: Path) -> None:
     assert process.returncode == 1
 
 
+def test_standard_output_may_be_closed(graphops, monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert graphops("gate-skips", model, "-o", tmp_path / "gated.onnx").code == 0
+
+
 def test_models_keep_what_they_say_about_themselves(graphops, network: onnx.ModelProto, tmp_path: Path) -> None:
     noted = onnx.ModelProto()
     noted.CopyFrom(network)
