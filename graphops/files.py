@@ -52,7 +52,7 @@ def atomic(path: Path, force: bool = True) -> Iterator[BinaryIO]:
     """
     check_output(path, force)
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as stream:
             yield stream

@@ -166,6 +166,11 @@ def test_a_link_stays_and_leads_to_the_new_file(tmp_path: Path) -> None:
     assert load_model(tmp_path / "first.onnx") == tiny(1)
 
 
+def test_a_name_may_be_as_long_as_the_file_system_has_it(tmp_path: Path) -> None:
+    save_model(tiny(), tmp_path / ("é" * 120 + ".onnx"))
+    assert [load_model(path) for path in tmp_path.iterdir()] == [tiny()]
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no folder .*; make it first"):
         save_model(tiny(), tmp_path / "nowhere" / "out.onnx")
