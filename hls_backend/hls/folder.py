@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +44,9 @@ def emit(design: Design, folder: Path) -> None:
             (parameters / f"{name}.inc").write_text(memory.initialiser())
     here = Path(__file__).parent
     for kind in HEADERS:
-        shutil.copytree(here / kind, folder / kind, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
+        (folder / kind).mkdir()
+        for file in (here / kind).iterdir():  # without its permissions, which may be a read-only installation's
+            (folder / kind / file.name).write_bytes(file.read_bytes())
     (folder / "support" / "testbench.cpp").rename(folder / "testbench.cpp")
     (folder / DATA).mkdir()
     write_data(folder / DATA, design.vectors, top.wires)

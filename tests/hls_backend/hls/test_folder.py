@@ -49,6 +49,15 @@ def test_the_top_calls_every_layer_once(the_block: Designer, folder: Path) -> No
         )
 
 
+def test_files_get_the_permissions_that_the_user_gives_new_ones(the_block: Designer, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        emit(the_block(True), tmp_path)
+    finally:
+        os.umask(before)
+    assert not [path for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077]
+
+
 def test_a_fifo_is_the_depth_of_its_stream(the_block: Designer, folder: Path) -> None:
     design = the_block(True)
     wanted = sorted(n.depth for n in design.connected("hls").layers if isinstance(n, StreamingFIFO))
