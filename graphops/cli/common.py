@@ -58,7 +58,7 @@ def check_report(
         for model in models:
             check_unread(report, model)
         if other is not None and report.resolve() == other.resolve():
-            raise UserError(f"{report} cannot be both the report and the model; give them different names.")
+            raise UserError(f"{report} is named for two things to write; give them different names.")
 
 
 def check_data(data: str | None, data_dir: Path | None, normalisation: str | None = None, by: str = "--data") -> None:
