@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import onnx
@@ -29,7 +29,7 @@ from passes import plugins
 from passes.errors import PassError, UserError
 from passes.graph import Editor
 
-_SCALARS = {int: Integral, float: Real, bool: (bool, np.bool_)}
+_SCALARS: dict[type, Any] = {int: Integral, float: Real, bool: (bool, np.bool_)}
 """What may be given for an option of each type: numpy's numbers as well."""
 
 
