@@ -43,10 +43,11 @@ DataDir = Annotated[
 
 
 def console() -> Console:
-    """Standard output, wide enough for tables when it is no terminal or, as under some daemons, not there at all."""
+    """Standard output, wide enough for tables: narrow terminals wrap lines, where a table would leave figures out."""
     # Names in models and paths may look like markup or emoji; they are neither.
     literal: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
-    return Console(**literal) if sys.stdout and sys.stdout.isatty() else Console(width=100, **literal)
+    is_terminal = sys.stdout and sys.stdout.isatty()  # there is none under some daemons
+    return Console(width=max(Console().width, 80) if is_terminal else 100, **literal)
 
 
 def check_report(

@@ -17,6 +17,7 @@ from onnx import helper
 
 from graphops import doctor
 from graphops.cli import execute
+from graphops.cli.common import console
 from graphops.doctor import Finding
 from passes.base import registry
 from passes.errors import UserError
@@ -255,6 +256,14 @@ def test_names_that_the_terminal_cannot_show_are_spelled(
     assert execute(["remove-skips", str(path)]) == 0
     sys.stdout.flush()
     assert rb"\xe9-remove-skips.onnx" in screen.getvalue()
+
+
+def test_tables_are_whole_on_narrow_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", screen := io.StringIO())
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    for columns, width in (("40", 80), ("120", 120)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert console().width == width
 
 
 def test_an_unknown_verb_is_answered_with_the_nearest(graphops) -> None:
