@@ -106,7 +106,7 @@ def _rewrite(cls: type[Pass], values: dict[str, Any]) -> None:
 
     def show(screen: Console) -> None:
         screen.print(comparison(before, after))
-        print_notes(screen, outcome.notes)
+        print_notes(screen, outcome.notes or ("There was nothing to change.",) * (not outcome.changed))
         if "verify" in payload:
             screen.print(payload["verify"]["sentence"], soft_wrap=True)
         if "training" in payload:

@@ -57,6 +57,11 @@ def test_the_table_shows_every_operator_before_and_after(graphops, model: Path) 
     assert ["joins", "3", "2"] in lines
 
 
+def test_where_nothing_was_to_change_it_is_said(graphops, model: Path) -> None:
+    assert "Note: There was nothing to change." in graphops("integer-weights", model).out
+    assert "nothing to change" not in graphops("remove-skips", model).out
+
+
 def test_skips_are_named_with_commas(graphops, model: Path, tmp_path: Path) -> None:
     answer = graphops("remove-skips", model, "--skips", "1, 3", "-o", tmp_path / "out.onnx", "--json")
     assert answer.json["options"]["skips"] == ["1", "3"]
