@@ -31,8 +31,15 @@ class Entry:
 
 
 def step(work: Pass | Step, *, name: str | None = None, start: str | None = None) -> Entry:
-    """A step with a name, or one that starts from another than the step before it: see `Entry`."""
-    return Entry(Rewrite(work) if isinstance(work, Pass) else work, name, start)
+    """A step with a name, or one that starts from another than the step before it: see `Entry`.
+
+    Raises:
+        UserError: when ``work`` is neither a pass nor a step, for instance the class of one.
+    """
+    made = Rewrite(work) if isinstance(work, Pass) else work
+    if not isinstance(made, Step):
+        raise UserError(f"{work!r} is no step; give a pass with its options, e.g. RemoveSkips(), or finetune(...).")
+    return Entry(made, name, start)
 
 
 @dataclass(frozen=True)

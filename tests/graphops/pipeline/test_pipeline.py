@@ -235,6 +235,8 @@ def test_weights_in_other_files_stay_so(tmp_path: Path) -> None:
     ("steps", "sentence"),
     [
         ([], "needs at least one step"),
+        ([RemoveSkips], "is no step; give a pass with its options"),
+        (["remove-skips"], "'remove-skips' is no step"),
         ([step(GateSkips(), name="a/b")], "'a/b' is unfit for a folder"),
         ([step(GateSkips(), name="a"), step(GateSkips(), name="a")], "Two steps are called 'a'"),
         ([step(GateSkips(), name="input")], "Two steps are called 'input'"),
