@@ -14,7 +14,6 @@ synthesis/       what Yosys counted, to use again
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import math
 import os
@@ -57,12 +56,7 @@ _ENTRIES = {_BUILD, MODEL, _DATAFLOW, _VECTORS, _FIFOS, REPORT, *_EMITTERS, "sim
 
 def emitters() -> dict[str, Emitter]:
     """The emitters, by the name of their folder."""
-    found: dict[str, Emitter] = {}
-    for name, module in _EMITTERS.items():
-        emit = getattr(importlib.import_module(module), "emit", None) if importlib.util.find_spec(module) else None
-        if emit is not None:
-            found[name] = emit
-    return found
+    return {name: importlib.import_module(module).emit for name, module in _EMITTERS.items()}
 
 
 def check(folder: Path, force: bool) -> None:

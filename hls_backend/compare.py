@@ -84,13 +84,13 @@ class _Lockstep:
                 execute_node(node, self.context, graph, opsets.get(node.domain, 1))
             for name in node.output:
                 if name in self.streams:
-                    self._tensor(node, name, self.streams[name])
+                    self._tensor(name, self.streams[name])
         for layer in self.dataflow.layers:
             if isinstance(layer, LabelSelect):
                 self._classes(layer)
         return self.found
 
-    def _tensor(self, node: onnx.NodeProto, name: str, stream: Stream) -> None:
+    def _tensor(self, name: str, stream: Stream) -> None:
         theirs = np.asarray(self.context[name])
         layout = self.lowered.layouts[name]
         integers = np.round((layout.to_stream(theirs, stream.shape) - stream.bias) / stream.scale).astype(np.int64)

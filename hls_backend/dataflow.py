@@ -325,12 +325,6 @@ class Dataflow:
                 folded[stream.source.layer] = folded[stream.source.layer].feeding(port)
         return replace(self, layers=tuple(folded[n.name] for n in self.layers))
 
-    def deepen(self, depths: Mapping[str, int]) -> Dataflow:
-        """The same dataflow with the streams named in ``depths`` so deep."""
-        return replace(
-            self, streams=tuple(replace(s, depth=depths[s.name]) if s.name in depths else s for s in self.streams)
-        )
-
     @property
     def cycles(self) -> int:
         """Cycles from one image to the next: those of the slowest layer."""

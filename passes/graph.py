@@ -199,14 +199,6 @@ class Editor:
                 makers += self._tensors[name].inputs
         return makers
 
-    def is_alive(self, node: Node) -> bool:
-        """Whether ``node`` still stands in the graph."""
-        return id(node) not in self._dead
-
-    def source_producer(self, name: str) -> Node | None:
-        """The node that made the tensor ``name`` before the first edit."""
-        return self._made_by.get(name)
-
     def producer(self, tensor: gs.Variable) -> Node | None:
         """The node that makes ``tensor``, or None for graph inputs and initialisers."""
         return tensor.inputs[0] if tensor.inputs else None

@@ -33,7 +33,9 @@ def dataflow(net: Net) -> Dataflow:
     bias = net.value([0.1, 0.2, 0.35])
     found = lower(net.model(net.dense(net.node("Flatten", y), 4, 3, bias=bias))).dataflow
     folds = {layer.name: Folding(pe=2, simd=3) for layer in found.layers if isinstance(layer, MVAU) and layer.mw == 36}
-    return insert_width_converters(found.fold(folds).deepen({found.streams[1].name: 17}))
+    first, second, *rest = found.streams
+    deep = dataclasses.replace(second, depth=17)
+    return insert_width_converters(dataclasses.replace(found.fold(folds), streams=(first, deep, *rest)))
 
 
 def same(a: object, b: object) -> None:

