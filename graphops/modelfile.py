@@ -123,7 +123,7 @@ def save_model(model: onnx.ModelProto, path: str | Path, force: bool = False, so
 
 def beside(source: Path, verb: str) -> Path:
     """Where ``verb`` writes what it makes of ``source`` when nobody says: ``net.onnx`` to ``net-verb.onnx``."""
-    return source.with_name(f"{source.stem}-{verb}{source.suffix or '.onnx'}")
+    return source.parent / f"{source.stem}-{verb}{source.suffix or '.onnx'}"
 
 
 def check_target(path: Path, source: str | Path | None, force: bool) -> None:

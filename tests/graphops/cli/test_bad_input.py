@@ -104,6 +104,7 @@ CASES: dict[str, tuple[Prepare, str, str]] = {
     "truncated file": (truncated, "remove-skips in.onnx -o out.onnx", "is cut short"),
     "text file": (content(b"no model\n"), "skips in.onnx", "in.onnx is not an ONNX model"),
     "folder": (a_folder, "remove-skips in.onnx -o out.onnx", "in.onnx is a folder"),
+    "this folder": (nothing, "remove-skips .", ". is a folder"),
     "folder as output": (saved(as_it_is), "remove-skips in.onnx -o .", "is a folder; name a file"),
     "standard output": (saved(as_it_is), "remove-skips in.onnx -o -", "Nothing is written to standard output"),
     "no folder for the output": (saved(as_it_is), "remove-skips in.onnx -o a/b.onnx", "there is no folder a"),
