@@ -113,10 +113,15 @@ def resolve(folder: Path, location: str) -> Path:
         is_file = path.is_file()
     except (OSError, RuntimeError) as error:  # a name too long, or links that lead in a circle
         raise ModelError(f"The model's data file {location!r} cannot be found; put it beside the model.") from error
-    if outside or not path.is_relative_to(folder.resolve()):
+    if outside:
         raise ModelError(
             f"The model keeps weights in {location!r}, outside its own folder, where nothing is read; "
             "put the data file beside the model and refer to it by its name."
+        )
+    if not path.is_relative_to(folder.resolve()):
+        raise ModelError(
+            f"The model's data file {location!r} is a link that leads outside the model's own folder, where nothing is "
+            "read; copy the model and the file itself, not the link, into one folder."
         )
     if not is_file:
         raise ModelError(f"The model's data file {folder / location} is missing; put it beside the model.")
