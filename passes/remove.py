@@ -62,6 +62,8 @@ class RemoveSkips(Pass):
             raise PassError(self.name, f"order={self.order}", "all skips go where no stage is given", "give a stage")
         if not all(math.isfinite(score) for score in self.scores):
             raise PassError(self.name, "scores", f"{self.scores} are not all numbers", "measure them again")
+        if self.scores and self.order != "sensitivity":
+            raise PassError(self.name, "scores", f"order={self.order} looks at none", "give order=sensitivity as well")
 
     def rewrite(self, editor: Editor) -> list[str]:
         selection = select(editor, self.name, self.skips)

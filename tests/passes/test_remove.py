@@ -367,6 +367,10 @@ def test_an_unknown_shape() -> None:
             {"scores": (0.5, float("nan"), 1, 1, 1, 1)},
             "remove-skips: scores: (0.5, nan, 1, 1, 1, 1) are not all numbers; measure them again.",
         ),
+        (
+            {"stage": 1, "scores": (1, 2, 3, 4, 5, 6)},
+            "remove-skips: scores: order=input looks at none; give order=sensitivity as well.",
+        ),
         ({"order": "output"}, "remove-skips: order=output: all skips go where no stage is given; give a stage."),
         (
             {"order": "sideways"},
