@@ -97,7 +97,8 @@ def read(path: Path) -> Pipeline:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}.") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+        what = " ".join(str(error).replace('in "<unicode string>", ', "at ").replace("^", "").split())
+        raise UserError(f"{path} is not YAML: {what.rstrip('.')}.") from error
     except RecursionError as error:
         raise UserError(f"{path} is no recipe, for it is nested too deeply; write it flatter.") from error
     return parse(content, str(path), path.parent)

@@ -94,6 +94,7 @@ def test_steps_are_written_long_or_short() -> None:
         ("steps: [{remove-skips: {stage: 5}}]", "step 1: remove-skips: stage 5: there are 3 stages; choose one"),
         ("steps: [{quantize: {weights: 99}}]", "99 bits are out of range"),
         ("{model: a.onnx, steps: [gate-skips], model: b.onnx}", "'model' is said twice"),
+        ("title: a: b", "recipe.yaml is not YAML: mapping values are not allowed here at line 1, column 9"),
         ("[" * 3000, "nested too deeply"),
         ("&a [*a]", "aliases repeat too much"),
         (BOMB, "aliases repeat too much"),
