@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -79,7 +80,15 @@ class Rewrite(Step):
 
     def identity(self, bench: Bench) -> dict[str, Any]:
         scores = option(self.rewriter) == "scores" and is_wanted(self.rewriter)
-        return super().identity(bench) | ({"output": bench.output} if scores and bench.output else {})
+        found = super().identity(bench) | ({"output": bench.output} if scores and bench.output else {})
+        return found | ({} if type(self.rewriter).__module__.startswith("passes.") else {"code": self._code()})
+
+    def _code(self) -> str | None:
+        """What a pass of somebody else's does, for whoever is writing it; None where it was typed at a prompt."""
+        try:
+            return inspect.getsource(type(self.rewriter))
+        except (OSError, TypeError):
+            return None
 
     def data_sets(self) -> Iterable[str | None]:
         return (self.data,) if is_wanted(self.rewriter, self.data) else ()

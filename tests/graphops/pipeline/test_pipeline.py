@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,40 @@ def test_a_folder_of_another_recipe_is_refused_and_taken_over_by_force(model: Pa
     assert (out / "02-remove-skips" / "model.onnx").read_bytes() != before
     run(Pipeline([GateSkips()]), model, out=out, force=True)
     assert not (out / "02-remove-skips").exists(), "the other recipe's steps are gone"
+
+
+SAYS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from passes import Pass
+
+
+@dataclass(frozen=True)
+class Says(Pass):
+    name: ClassVar[str] = "says"
+    exact: ClassVar[bool] = True
+
+    def rewrite(self, editor):
+        return ["WORD"]
+"""
+
+
+def test_a_pass_that_somebody_is_writing_runs_again_when_its_code_changed(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, notes = tmp_path / "acme_says.py", []
+    for word in ("first", "the second"):
+        file.write_text(SAYS.replace("WORD", word))
+        spec = importlib.util.spec_from_file_location("acme_says", file)
+        assert spec is not None
+        assert spec.loader is not None
+        acme = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "acme_says", acme)
+        spec.loader.exec_module(acme)
+        done = Pipeline([acme.Says()]).run(model, out=tmp_path / "run", force=True)
+        notes += done.records[-1]["notes"]
+    assert notes == ["first", "the second"]
 
 
 def test_another_model_is_another_run(model: Path, tmp_path: Path) -> None:
