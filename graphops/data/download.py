@@ -86,7 +86,7 @@ def find(archive: Archive, data_dir: Path | None = None) -> Path:
 
 
 def _root(data_dir: Path | None) -> Path:
-    return data_dir or Path(os.environ.get("GRAPHOPS_DATA") or _cache()).expanduser()
+    return Path(data_dir or os.environ.get("GRAPHOPS_DATA") or _cache()).expanduser()
 
 
 def _cache() -> Path:

@@ -63,6 +63,13 @@ def test_the_folder_itself_will_do(tmp_path: Path) -> None:
     assert download.find(archive, tmp_path / "toy-bin") == tmp_path / "toy-bin"
 
 
+def test_a_folder_may_begin_with_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves the ``~`` of ``--data-dir=~/data`` as it is."""
+    (tmp_path / "data" / "toy-bin").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert download.find(Archive("toy", "", "", "toy-bin"), Path("~/data")) == tmp_path / "data" / "toy-bin"
+
+
 def test_without_a_folder_the_environment_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "toy-bin").mkdir()
     monkeypatch.setenv("GRAPHOPS_DATA", str(tmp_path))
