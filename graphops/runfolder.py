@@ -125,7 +125,7 @@ class RunFolder:
         shutil.rmtree(self.path / name / _CHECKPOINTS, ignore_errors=True)
 
     def scratch(self, name: str, key: str) -> Path:
-        """Where step ``name`` under ``key`` keeps its checkpoints while it works."""
+        """Where step ``name`` keeps checkpoints that go by ``key`` while it works."""
         return self.path / name / _CHECKPOINTS / key[:16]
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:

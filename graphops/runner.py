@@ -71,7 +71,7 @@ class Runner:
         """Do one step unless it is done; return what is known of it, as ``step.json`` keeps it."""
         self.bench.watch.begin(planned.folder)
         self.bench.builds = tuple((name, self.folder.build(folder)) for folder, name in planned.builds)
-        key = self._key(planned)
+        key = self._key(planned, self._settings(planned))
         record = self.folder.record(planned.folder, key)
         was_done = record is not None
         if record is None:
@@ -88,12 +88,12 @@ class Runner:
         self.bench.watch.end(record, was_done)
         return record
 
-    def _key(self, planned: Planned) -> str:
+    def _key(self, planned: Planned, settings: dict[str, Any] | None) -> str:
         contents = {record["folder"]: record["model"] for record in self.records}
         start = contents[planned.start] if planned.start else self._given_id() if planned.step is None else None
         teachers = [contents.get(t) or self.bench.model_id(t) for t in planned.teachers]
         builds = [(name, self.folder.build_id(folder)) for folder, name in planned.builds]
-        return _digest(FORMAT, self._settings(planned), start, teachers, *([builds] if builds else []))
+        return _digest(FORMAT, settings, start, teachers, *([builds] if builds else []))
 
     def _settings(self, planned: Planned) -> dict[str, Any] | None:
         return planned.step.identity(self.bench) if planned.step else None
@@ -112,7 +112,7 @@ class Runner:
         target = self.folder.step(planned.folder) / "model.onnx"
         self.folder.clear(planned.folder)
         started = time.perf_counter()
-        outcome, source = self._outcome(planned, key)
+        outcome, source = self._outcome(planned)
         save_model(outcome.model, target, force=True, source=source)
         record = {
             "folder": planned.folder,
@@ -129,7 +129,7 @@ class Runner:
         self.folder.write_record(planned.folder, record)
         return record
 
-    def _outcome(self, planned: Planned, key: str) -> tuple[Outcome, Path | None]:
+    def _outcome(self, planned: Planned) -> tuple[Outcome, Path | None]:
         """The step's outcome, and the file in whose folder the data files of its model lie."""
         if planned.step is None:
             assert self.given is not None, "a plan takes in a model only where one is given"
@@ -138,6 +138,7 @@ class Runner:
             return Outcome(load_model(self.given, weights=False)), self.given
         source = self.folder.model(planned.start) if planned.start else None
         model = load_model(source, weights=planned.step.reads_weights) if source else onnx.ModelProto()
+        key = self._key(planned, planned.step.beginning(self.bench))
         watch, scratch = self.bench.watch, self.folder.scratch(planned.folder, key)
         self.bench.watch, self.bench.scratch = _Live(watch, self.folder, self.records, planned.folder), scratch
         self.bench.folder = self.folder.path / planned.folder

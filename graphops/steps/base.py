@@ -116,3 +116,7 @@ class Step(ABC):
         settings = {key: value for key, value in self.settings().items() if key not in ("data", "teacher", "builds")}
         data = [bench.data_id(name) for name in self.data_sets()]
         return {"kind": self.name, "settings": settings, "data": data}
+
+    def beginning(self, bench: Bench) -> dict[str, Any]:
+        """What its checkpoints go by: `identity`, but for what only allows it to go on for longer."""
+        return self.identity(bench)

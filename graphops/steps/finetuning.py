@@ -78,6 +78,11 @@ class Finetune(Step):
     def identity(self, bench: Bench) -> dict[str, Any]:
         return super().identity(bench) | {"settings": self.options.identity()}
 
+    def beginning(self, bench: Bench) -> dict[str, Any]:
+        found = self.identity(bench)
+        found["settings"].pop("budget", None)
+        return found
+
     @property
     def output(self) -> str | None:
         return self.options.output

@@ -35,7 +35,7 @@ def identity(
 
 
 def refuse_other(saved: Checkpoint, own: dict[str, Any]) -> None:
-    """Refuse the checkpoint of another training; one with a smaller budget is the beginning of one with a larger.
+    """Refuse the checkpoint of another training; with another budget, one that went on for longer than it allows.
 
     Raises:
         UserError: it names the first difference.
@@ -43,7 +43,7 @@ def refuse_other(saved: Checkpoint, own: dict[str, Any]) -> None:
     before = saved.header["identity"]
     for key in {**before, **own}:
         old, new = before.get(key), own.get(key)
-        is_beginning = key == "budget" and (old or 0) < (new or 0)
+        is_beginning = key == "budget" and saved.header["state"].get("added", 0) <= (new or 0)
         if old != new and not is_beginning:
             difference = f"another {key}" if key in _CONTENTS else f"{key}={old!r}, not {new!r}"
             raise UserError(

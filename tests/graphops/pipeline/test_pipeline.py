@@ -329,6 +329,19 @@ def test_a_stage_below_its_teacher_stops_the_run_and_what_was_made_stays(model: 
     assert not (tmp_path / "run" / "02-finetune" / "model.onnx").exists()
 
 
+def test_a_stage_with_a_larger_budget_goes_on_where_it_stopped(model: Path, tmp_path: Path) -> None:
+    good = Path(__file__).parents[3] / "examples" / "models" / "digits-resnet8.onnx"
+    for budget in (0, 1):
+        stage = finetune("digits", teacher=str(good), max_drop=0.0, budget=budget, **(QUICK | {"steps": 1}))
+        with pytest.raises(UserError, match="allow a larger max_drop or a larger budget"):
+            Pipeline([ShortenSkips(), stage], limit=50).run(model, out=tmp_path / "run", force=True)
+    (metrics,) = (tmp_path / "run" / "02-finetune").glob("checkpoints/*/metrics.jsonl")
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    steps = [line["step"] for line in lines if line["kind"] == "step"]
+    assert len(steps) > 1
+    assert steps == list(range(1, len(steps) + 1)), "none is done twice"
+
+
 def test_while_a_resumed_training_is_at_work_its_earlier_epochs_are_in_the_metrics(tmp_path: Path) -> None:
     """An epoch is a step here; the run stops after the first."""
 
