@@ -71,11 +71,12 @@ class Runner:
         """Do one step unless it is done; return what is known of it, as ``step.json`` keeps it."""
         self.bench.watch.begin(planned.folder)
         self.bench.builds = tuple((name, self.folder.build(folder)) for folder, name in planned.builds)
-        key = self._key(planned, self._settings(planned))
+        reads = self._reads(planned)
+        key = _digest(FORMAT, self._settings(planned), *reads)
         record = self.folder.record(planned.folder, key)
         was_done = record is not None
         if record is None:
-            record = self._work(planned, key)
+            record = self._work(planned, key, reads)
         record |= {"name": planned.name, "start": planned.start}  # another recipe may call them otherwise
         if record.get("measured") != self._measurement():
             was_done = False
@@ -88,12 +89,13 @@ class Runner:
         self.bench.watch.end(record, was_done)
         return record
 
-    def _key(self, planned: Planned, settings: dict[str, Any] | None) -> str:
+    def _reads(self, planned: Planned) -> list[Any]:
+        """The contents of the models and builds that the step reads."""
         contents = {record["folder"]: record["model"] for record in self.records}
         start = contents[planned.start] if planned.start else self._given_id() if planned.step is None else None
         teachers = [contents.get(t) or self.bench.model_id(t) for t in planned.teachers]
         builds = [(name, self.folder.build_id(folder)) for folder, name in planned.builds]
-        return _digest(FORMAT, settings, start, teachers, *([builds] if builds else []))
+        return [start, teachers, *([builds] if builds else [])]
 
     def _settings(self, planned: Planned) -> dict[str, Any] | None:
         return planned.step.identity(self.bench) if planned.step else None
@@ -108,11 +110,11 @@ class Runner:
         data = self.bench.data_id(None) if self.bench.default_data else None
         return _digest(data, self.limit, self.bits, *([self.bench.output] if self.bench.output else []))
 
-    def _work(self, planned: Planned, key: str) -> dict[str, Any]:
+    def _work(self, planned: Planned, key: str, reads: list[Any]) -> dict[str, Any]:
         target = self.folder.step(planned.folder) / "model.onnx"
         self.folder.clear(planned.folder)
         started = time.perf_counter()
-        outcome, source = self._outcome(planned)
+        outcome, source = self._outcome(planned, reads)
         save_model(outcome.model, target, force=True, source=source)
         record = {
             "folder": planned.folder,
@@ -129,7 +131,7 @@ class Runner:
         self.folder.write_record(planned.folder, record)
         return record
 
-    def _outcome(self, planned: Planned) -> tuple[Outcome, Path | None]:
+    def _outcome(self, planned: Planned, reads: list[Any]) -> tuple[Outcome, Path | None]:
         """The step's outcome, and the file in whose folder the data files of its model lie."""
         if planned.step is None:
             assert self.given is not None, "a plan takes in a model only where one is given"
@@ -138,8 +140,8 @@ class Runner:
             return Outcome(load_model(self.given, weights=False)), self.given
         source = self.folder.model(planned.start) if planned.start else None
         model = load_model(source, weights=planned.step.reads_weights) if source else onnx.ModelProto()
-        key = self._key(planned, planned.step.beginning(self.bench))
-        watch, scratch = self.bench.watch, self.folder.scratch(planned.folder, key)
+        beginning = _digest(FORMAT, planned.step.beginning(self.bench), *reads)
+        watch, scratch = self.bench.watch, self.folder.scratch(planned.folder, beginning)
         self.bench.watch, self.bench.scratch = _Live(watch, self.folder, self.records, planned.folder), scratch
         self.bench.folder = self.folder.path / planned.folder
         try:
