@@ -123,7 +123,7 @@ class Editor:
         self._parameters = {name for names in self._parameters_of.values() for name in names}
         self.joins: dict[str, Node] = {}  # of the skips that `skips.analyse` found here, by number
         self._nodes: list[Node] = []
-        self._made_by: dict[str, Node] = {}
+        self._made: set[str] = set()  # names of the tensors that nodes made before the first edit
         given = {*constant_names, *self.inputs}
         for proto in graph.node:
             node = Node(proto, [self.tensor(n) for n in proto.input], [self.tensor(n) for n in proto.output])
@@ -132,11 +132,11 @@ class Editor:
             if subgraphs:
                 self._captures[id(node)] = frozenset(n for g in subgraphs for n in names_read(g))
             for name in proto.output:
-                if name and (name in self._made_by or name in given):
+                if name and (name in self._made or name in given):
                     raise ModelError(
                         f"The tensor {name!r} is made twice; give each tensor one producer, as ONNX demands."
                     )
-                self._made_by[name] = node
+                self._made.add(name)
         self._captured = Counter(n for names in self._captures.values() for n in names)
         self._check_wiring(given)
 
@@ -156,7 +156,7 @@ class Editor:
                         f"{label(node)} reads {tensor.name!r}, which nothing makes; export the model again."
                     )
         for name in self.outputs:
-            if name not in self._made_by and name not in given:
+            if name not in self._made and name not in given:
                 raise ModelError(f"Nothing makes the graph output {name!r}; export the model again.")
 
     # -- looking ---------------------------------------------------------------------------------------------
@@ -607,7 +607,7 @@ class Editor:
 
     def _gone(self, live: list[Node]) -> set[str]:
         """The tensors of the source that are no more."""
-        gone = self._made_by.keys() | self._dropped_initializers
+        gone = self._made | self._dropped_initializers
         return gone - {t.name for n in live for t in n.outputs} - self._new_initializers.keys()
 
     def _drop_parameters(self) -> None:
