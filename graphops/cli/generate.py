@@ -32,7 +32,8 @@ def _parameter(option: Option, panel: str | None, name: str) -> inspect.Paramete
     help = ". ".join(text for text in (option.help.rstrip("."), _default(option)) if text)
     settings: dict[str, Any] = {"help": help, "show_default": False, "rich_help_panel": panel}
     if option.type is not bool:
-        settings["metavar"] = "|".join(option.choices) or f"{option.type.__name__.upper()}{',...' * option.many}"
+        # One a line: in 80 columns wide ones leave no room for the longest flags.
+        settings["metavar"] = "|\n".join(option.choices) or f"{option.type.__name__.upper()}{',...' * option.many}"
     kind: Any = str if option.many or option.choices else option.type
     annotation = Annotated[kind | None, typer.Option(declaration, **settings)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
