@@ -58,7 +58,7 @@ class ShortenSkips(Pass):
 
     Options:
         keep: ``last``: one short skip, over the last layer that can have one (Weng et al. 2021: ShortResNet20 has 9);
-            ``each``: one over every layer that can (Weng et al. 2023, Tailor), numbered 3.1, 3.2, ...
+            ``each``: one over every layer that can (Weng et al. 2023, Tailor), numbered 3.1, 3.2 and so on.
         join: ``before-activation``, which makes a linear skip that `fold-skips` can fold, or ``after-activation``,
             as Tailor does, which cannot be folded.
         skips: the numbers of the skips to shorten; none means all.
