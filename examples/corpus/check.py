@@ -191,10 +191,10 @@ def _compare(rewriter: Pass, model: onnx.ModelProto, outcome: Outcome) -> tuple[
     inputs = feeds(model)
     onnx.checker.check_model(result.model, full_check=True)
     for before, after in zip(run(model, inputs), run(result.model, inputs), strict=True):
-        scale = np.abs(before).max(initial=1e-30)
-        outcome.largest = max(outcome.largest, float(np.abs(before - after).max(initial=0) / scale))
-    if not outcome.largest <= ROUNDING:
-        outcome.faults.append(f"{rewriter.name} changes an output by {outcome.largest:.1e} of its largest")
+        changed = float(np.abs(before - after).max(initial=0) / np.abs(before).max(initial=1e-30))
+        if not changed <= ROUNDING:  # nor what is no number
+            outcome.faults.append(f"{rewriter.name} changes an output by {changed:.1e} of its largest")
+        outcome.largest = max(outcome.largest, changed)
     return result.model, result.notes
 
 
