@@ -21,6 +21,12 @@ def test_a_module_imports_what_every_host_has(path: Path) -> None:
     assert imported(path) <= OWN | tool | sys.stdlib_module_names
 
 
+def test_hls_backend_imports_nothing_of_graphops() -> None:
+    modules = list((FOLDER.parent / "hls_backend").rglob("*.py"))
+    assert modules
+    assert not [path for path in modules if "graphops" in imported(path)]
+
+
 def imported(path: Path) -> set[str]:
     """The top-level packages that the module imports anywhere in it."""
     names = set()
