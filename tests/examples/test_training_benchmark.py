@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,5 +18,5 @@ def test_a_step_is_profiled_by_operator() -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     shares = json.loads(done.stdout)
-    assert sum(shares.values()) - 1 < 1e-6
+    assert sum(shares.values()) == pytest.approx(1)
     assert {"Conv", "BatchNormInternal", "SoftmaxCrossEntropyLoss"} <= set(shares)

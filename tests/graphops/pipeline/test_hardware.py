@@ -17,10 +17,10 @@ from graphops.bench import Bench
 from graphops.resolved import resolved
 from hls_backend import synthesize
 from passes import Quantize, RemoveSkips, UserError
-from tests.graphops.cli.test_rtl import needs_yosys
 from tests.graphops.pipeline.test_pipeline import Listener
 from tests.graphops.training import nets
 from tests.hls_backend.rtl.test_modules import needs_verilator
+from tests.hls_backend.rtl.test_synthesize import needs_yosys
 
 
 def residual() -> onnx.ModelProto:
