@@ -16,7 +16,7 @@ def published() -> Path:
     """A folder with CIFAR-10, CIFAR-100 and the published ResNet20, ``resnet20-cifar10.onnx``.
 
     They are too large for the repository. ``GRAPHOPS_DATA`` says where they lie; where it is not set, tests on
-    published data are skipped, and nothing else ever is.
+    published data are skipped.
     """
     if "GRAPHOPS_DATA" not in os.environ:
         pytest.skip("GRAPHOPS_DATA does not say where the published data sets and the published ResNet20 lie")

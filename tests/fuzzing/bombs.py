@@ -41,7 +41,7 @@ def parsed(text: str) -> onnx.ModelProto:
     return parser.parse_model('<ir_version: 8, opset_import: ["" : 17, "local" : 1]>\n' + text)
 
 
-def residual(rng: random.Random | None = None) -> onnx.ModelProto:
+def residual() -> onnx.ModelProto:
     """Two matrices with a skip over each; ``w`` is a weight, big enough to lie in another file."""
     model = parsed(
         """

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 _ALL = 0x00000FFF  # every event of inotify(7)
-_CREATED, _MOVED = 0x100, 0x80
 
 
 class FolderWatch:

@@ -6,8 +6,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hls_backend import Folding, Layer
 from hls_backend.dataflow import Flavour
@@ -163,17 +161,6 @@ def test_channels_are_padded_as_columns_of_groups(channels: int, before: int, af
     (found,) = layer.execute(x.reshape(2, *layer.inputs[0].shape))
     expected = np.pad(x, ((0, 0), (0, 0), (0, 0), (before, after)))
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(-1000, 1000), st.integers(0, 2000))
-def test_the_least_type_is_the_least(low: int, spread: int) -> None:
-    type = least(low, low + spread)
-    assert type.min() <= low
-    assert low + spread <= type.max()
-    if type.bitwidth() > 2:
-        smaller = named(f"{'INT' if low < 0 else 'UINT'}{type.bitwidth() - 1}")
-        assert low < smaller.min() or smaller.max() < low + spread
 
 
 # -- cycles ------------------------------------------------------------------------------------------------------

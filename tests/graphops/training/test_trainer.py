@@ -190,11 +190,9 @@ def test_a_model_with_a_fixed_batch_and_a_newer_opset_comes_back_as_it_was(digit
     assert "converted from opset 23" in trained.notes[0]
 
 
-@pytest.mark.parametrize(("lr", "clip"), [(1e20, 0.0), (100.0, 0.0)])
-def test_divergence_stops_with_step_rate_and_checkpoint(
-    digits: DataSet, tmp_path: Path, lr: float, clip: float
-) -> None:
-    options = dataclasses.replace(FAST, lr=lr, clip_norm=clip, warmup=0, checkpoint_steps=1)
+@pytest.mark.parametrize("lr", [1e20, 100.0])
+def test_divergence_stops_with_step_rate_and_checkpoint(digits: DataSet, tmp_path: Path, lr: float) -> None:
+    options = dataclasses.replace(FAST, lr=lr, clip_norm=0, warmup=0, checkpoint_steps=1)
     with pytest.raises(
         UserError, match=r"diverged at step \d+ of 126 .*learning rate .*checkpoint-0+\d+\.bin"
     ) as caught:
@@ -238,13 +236,6 @@ def test_logits_that_differ_again_are_no_collapse() -> None:
 def test_a_single_image_tells_nothing_of_a_collapse() -> None:
     state = State()
     assert all(state.sees(np.ones((1, 3), np.float32)) for _ in range(2 * COLLAPSED))
-
-
-def test_labels_out_of_range_are_refused_before_training(digits: DataSet) -> None:
-    labels = digits.train.labels.copy()
-    labels[5] = 10
-    with pytest.raises(UserError, match="train image 5 has label 10"):
-        dataclasses.replace(digits, train=Split(digits.train.images, labels))
 
 
 def test_another_number_of_classes_is_refused(digits: DataSet) -> None:
