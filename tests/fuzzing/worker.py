@@ -44,7 +44,7 @@ def main(folder: Path, seed: int, first: int, last: int) -> None:
     prepare(tools)
     os.environ["MPLCONFIGDIR"] = str(tools / "matplotlib")
     judge = Judge([tools])
-    _warm_up(judge, tools, work, outside)
+    _warm_up(judge, tools, work)
     _limit()
     sandbox.SECONDS = 8  # enough for the seeds; what loops for ever need not do so for long
     watch = FolderWatch(outside)
@@ -66,7 +66,7 @@ def main(folder: Path, seed: int, first: int, last: int) -> None:
     say(finished=last)
 
 
-def _warm_up(judge: Any, tools: Path, work: Path, outside: Path) -> None:
+def _warm_up(judge: Any, tools: Path, work: Path) -> None:
     """Import and initialise everything, so that what comes later is the cases' own doing."""
     from tests.fuzzing.commands import BUILD, FIGURE, IMAGES, OUTPUT
     from tests.fuzzing.seeds import MODEL, seeds

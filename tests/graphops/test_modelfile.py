@@ -128,7 +128,7 @@ def test_a_path_that_onnx_cannot_read_is_named(model_file: Path) -> None:
         load_model(path)
 
 
-def test_no_permission_to_write(tmp_path: Path) -> None:
+def test_no_permission_to_write() -> None:
     with pytest.raises(UserError, match=r"may not be written|was not written"):
         save_model(tiny(), "/proc/self/fdinfo/out.onnx")
 

@@ -37,7 +37,7 @@ def scales(draw: Draw) -> float:
     return draw(st.one_of(st.sampled_from([0.25, 0.5, 1.0, 2.0]), st.floats(0.0625, 3.0, width=32)))
 
 
-def activation(draw: Draw, net: Net, x: str, like: Tensor, channels: int, rows: int, columns: int) -> Tensor:
+def activation(draw: Draw, net: Net, x: str, channels: int, rows: int, columns: int) -> Tensor:
     """A quantiser, signed or after a function that does not fall."""
     kind = draw(st.sampled_from(["relu", "relu", "relu", "signed", "sigmoid", "clip", "leaky"]))
     unsigned = kind in ("relu", "sigmoid", "clip")
@@ -78,7 +78,7 @@ def layer(draw: Draw, net: Net, x: Tensor) -> Tensor:
     early = draw(st.booleans())
     if pool and early:
         y, rows, columns = net.node("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2]), rows // 2, columns // 2
-    made = activation(draw, net, y, x, outputs, rows, columns)
+    made = activation(draw, net, y, outputs, rows, columns)
     if pool and not early:
         name = net.node("MaxPool", made.name, kernel_shape=[2, 2], strides=[1, 1])
         made = Tensor(name, outputs, rows - 1, columns - 1, made.scale, made.unsigned)
@@ -93,7 +93,7 @@ def residual(draw: Draw, net: Net, x: Tensor) -> Tensor:
     y = net.conv(x.name, x.channels, outputs, (3, 3), bits, strides=[stride] * 2, pads=[1] * 4)
     rows, columns = -(-x.rows // stride), -(-x.columns // stride)
     if draw(st.booleans()):
-        middle = activation(draw, net, net.batchnorm(y, outputs), x, outputs, rows, columns)
+        middle = activation(draw, net, net.batchnorm(y, outputs), outputs, rows, columns)
         y = net.conv(middle.name, outputs, outputs, (3, 3), bits, pads=[1] * 4)
     y = net.batchnorm(y, outputs, negative=draw(st.booleans()))
     scale, skip = x.scale, x.name
@@ -110,7 +110,7 @@ def residual(draw: Draw, net: Net, x: Tensor) -> Tensor:
             pads = net.value([0, before, 0, 0, 0, outputs - x.channels - before, 0, 0], "int64")
             skip = net.node("Pad", skip, pads)
     main = net.quant(y, scale, draw(st.integers(2, 8)), signed=True)
-    return activation(draw, net, net.node("Add", main, skip), x, outputs, rows, columns)
+    return activation(draw, net, net.node("Add", main, skip), outputs, rows, columns)
 
 
 def head(draw: Draw, net: Net, x: Tensor) -> str:

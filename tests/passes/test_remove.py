@@ -267,7 +267,7 @@ def refusal(model: onnx.ModelProto, **options: object) -> str:
     return str(raised.value)
 
 
-def context(net: Net, x: str, name: str, size: int | str = 16) -> str:
+def context(net: Net, x: str, name: str) -> str:
     """As in GCNet, layers on the mean of the image are added to every pixel."""
     pooled = net.op("GlobalAveragePool", [x], f"{name}.pool")
     return net.op("Add", [x, net.conv(net.conv(pooled, f"{name}.1", 4, 1), f"{name}.2", 4, 1)], f"{name}.join")

@@ -95,7 +95,7 @@ def test_deep_pixels_are_refused(flowers: Path) -> None:
         load(str(flowers))
 
 
-def test_a_folder_without_classes_and_a_class_without_images_are_refused(flowers: Path, tmp_path: Path) -> None:
+def test_a_folder_without_classes_and_a_class_without_images_are_refused(flowers: Path) -> None:
     with pytest.raises(UserError, match="rose has 0 class folders"):
         load(str(flowers / "rose"))
     (flowers / "oak").mkdir()

@@ -33,7 +33,7 @@ def test_paths_are_read_by_what_they_are(tmp_path: Path) -> None:
     assert data.load(str(tmp_path / "toy.npz")).name == "toy.npz"
 
 
-def test_unknown_names_get_the_nearest(tmp_path: Path) -> None:
+def test_unknown_names_get_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'cifar10'"):
         data.load("cifar1O")
     with pytest.raises(UserError, match="there are cifar10, cifar100, digits"):

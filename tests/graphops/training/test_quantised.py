@@ -123,7 +123,7 @@ class Formula:
         odds /= odds.sum(axis=1, keepdims=True)
         gy = (odds - np.eye(10)[np.arange(count) % 10]) / count
         self.found["fc_b"] = gy.sum(axis=0)
-        gf = self.back("fc", gy.T @ q, "fc_w", "fc_scale", -127, 127)
+        gf = self.back(gy.T @ q, "fc_w", "fc_scale", -127, 127)
         assert gf.shape == (10, 4)
         gp = self.back_act(gy @ qf, p, "pool_scale", -128, 127)
         gj = np.broadcast_to(gp[:, :, None, None] / 64, a.shape)
@@ -134,12 +134,12 @@ class Formula:
             levels = signed / v["conv2_scale"]
             self.found["conv2_scale"] = (gv * levels).sum(axis=(1, 2, 3), keepdims=True) / np.sqrt(36)
         else:
-            self.back("conv2", gv, "conv2_w", "conv2_scale", -1, 1)
+            self.back(gv, "conv2_w", "conv2_scale", -1, 1)
         ga = gj + self.conv_data(gd, qv)
         gr = self.back_act(ga, r, "act_scale", 0, 3)
         gc = gr * (c > 0)
         self.found["conv_b"] = gc.sum(axis=(0, 2, 3))
-        self.back("conv", self.conv_weight(qx, gc), "conv_w", "conv_scale", -3, 3)
+        self.back(self.conv_weight(qx, gc), "conv_w", "conv_scale", -3, 3)
         return self.found
 
     def quant(self, x: NDArray, s: NDArray, low: int, high: int) -> NDArray:
@@ -147,7 +147,7 @@ class Formula:
         t = x.astype(np.float32) / s.astype(np.float32)
         return np.round(np.clip(t, low, high)).astype(np.float64) * s
 
-    def back(self, name: str, g: NDArray, weight: str, scale: str, low: int, high: int) -> NDArray:
+    def back(self, g: NDArray, weight: str, scale: str, low: int, high: int) -> NDArray:
         """LSQ's equations for a weight; the sum is over what shares a scale."""
         w, s = self.v[weight], self.v[scale]
         inside, slope = self.slope(w, s, low, high)
@@ -303,7 +303,7 @@ def test_constant_nodes_and_weights_that_are_turned_after_their_quantiser() -> N
     y = f @ own.quant(own.v["fc_w"], own.v["s"], -3, 3).T
     odds = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
     gradient = ((odds - np.eye(10)[np.arange(8)]) / 8).T @ f
-    own.back("fc", gradient, "fc_w", "s", -3, 3)
+    own.back(gradient, "fc_w", "s", -3, 3)
     for name in ("fc_w", "s"):
         np.testing.assert_allclose(found[name], own.found[name], rtol=1e-4, atol=1e-6)
 

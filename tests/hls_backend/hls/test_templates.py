@@ -107,12 +107,12 @@ def layers() -> list[Layer]:
 def in_stream_order(array: np.ndarray, port: Port) -> np.ndarray:
     """Integers [N, size] as a stream brings them."""
     if port.interleave:
-        taps = _taps(port, array.shape[-1])
+        taps = _taps(array.shape[-1])
         array = array.reshape(*array.shape[:3], taps, -1, port.interleave).swapaxes(3, 4)
     return array.reshape(len(array), -1)
 
 
-def _taps(port: Port, size: int) -> int:
+def _taps(size: int) -> int:
     """The kernel positions of a window; the channels are 4, or 2 where 4 would leave a part of one."""
     return size // 4 if size % 4 == 0 else size // 2
 
