@@ -281,7 +281,8 @@ def table(rows: list[Row]) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", metavar="CASE", help="names of cases; default: all")
+    names = [case.name for case in CASES]
+    parser.add_argument("--only", nargs="*", choices=names, metavar="CASE", help="names of cases; default: all")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()
     cases = [case for case in CASES if not chosen.only or case.name in chosen.only]
