@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from math import ceil, log2
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import onnx
 
 from examples.benchmarks.lowering import MODEL, quantised
 from hls_backend import Dataflow, Resources, lower
+from hls_backend.datatypes import named
 from hls_backend.folding import cost, fold_to
 from hls_backend.layers import MVAU, ConvolutionInputGenerator, Thresholding
-from hls_backend.resources import buffer, product, rom
+from hls_backend.resources import product, rom
 
 
 def main() -> None:
@@ -79,9 +81,7 @@ def _weights(layer: MVAU, bits: int) -> Resources:
 
 
 def _lines(layer: ConvolutionInputGenerator, bits: int) -> Resources:
-    folds = layer.channels // layer.folding.simd
-    depth = ((layer.kernel[0] - 1) * layer.image[1] + layer.kernel[1]) * folds
-    return buffer(depth, layer.folding.simd * bits)
+    return replace(layer, type=named(f"UINT{bits}")).resources()
 
 
 if __name__ == "__main__":
