@@ -19,7 +19,7 @@ from passes.graph import Node, attributes, label
 
 def max_pooling(state: State, node: Node) -> Value:
     """MaxPool and GlobalMaxPool wait for the next quantiser, unless they follow one."""
-    value = state.value(node, 0).renamed(node.outputs[0].name)
+    value = settled(state, state.value(node, 0)).renamed(node.outputs[0].name)
     rows, columns, channels = value.shape
     found = _whole(node, value) if node.op == "GlobalMaxPool" else window(node, value)
     if found.dilations != (1, 1):
@@ -52,6 +52,15 @@ def pooled(step: MaxPooling | Window, rows: int, columns: int) -> tuple[int, int
         (rows + top + bottom - step.kernel[0]) // step.strides[0] + 1,
         (columns + left + right - step.kernel[1]) // step.strides[1] + 1,
     )
+
+
+def settled(state: State, value: Value) -> Value:
+    """``value`` with its poolings done, unless what comes after the last of them is known not to fall.
+
+    Else the largest before is not the largest after.
+    """
+    after = value.direction(after_poolings=True)
+    return value if after is not None and (after >= 0).all() else pool_now(state, value)
 
 
 def pool_now(state: State, value: Value) -> Value:

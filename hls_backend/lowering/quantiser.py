@@ -10,7 +10,7 @@ from hls_backend.datatypes import least
 from hls_backend.errors import LoweringError
 from hls_backend.layers import Thresholding
 from hls_backend.lowering.beginning import begin
-from hls_backend.lowering.pooling import max_pool, pool_now
+from hls_backend.lowering.pooling import max_pool, settled
 from hls_backend.lowering.state import Judge, State, grid
 from hls_backend.lowering.wire import Numbers, Value
 from hls_backend.progression import fit
@@ -63,10 +63,7 @@ def _rising(state: State, value: Value, quantiser: Quantiser) -> Value:
     Raises:
         LoweringError: when levels rise and fall.
     """
-    if value.poolings:
-        after = value.direction(after_poolings=True)
-        if after is None or (after < 0).any():
-            value = pool_now(state, value)  # the largest before is not the largest after
+    value = settled(state, value)
     direction = value.direction()
     if direction is None:
         judge = Judge(value, quantiser, "")

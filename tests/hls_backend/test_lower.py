@@ -108,6 +108,16 @@ def test_pooling_before_a_function_that_falls_does_not_wait() -> None:
     assert order == ["MVAU", "ConvolutionInputGenerator", "Pool", "ChannelwiseOp", "Thresholding"]
 
 
+def test_a_function_that_falls_between_two_poolings_keeps_them_apart() -> None:
+    net = Net((2, 6, 6), seed=3)
+    y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
+    y = net.batchnorm(net.node("MaxPool", y, kernel_shape=[2, 2]), 3, negative=True)
+    y = net.node("GlobalMaxPool", net.node("Relu", y))
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.2, 4)), net.images(3)).dataflow
+    pool = ["ConvolutionInputGenerator", "Pool"]
+    assert [layer.op for layer in dataflow.layers] == ["MVAU", *pool, "ChannelwiseOp", "Thresholding", *pool]
+
+
 def test_a_function_that_falls_turns_weights_round() -> None:
     net = Net((2, 4, 4))
     y = net.node("Neg", net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4))

@@ -1,6 +1,6 @@
 // Constant memories. Their words stand once, in nested braces, in a file that is included where it is needed. Synthesis
 // makes a ROM of the array that they initialise; a C++ compiler would take minutes over so many ap_uint, so there they
-// are plain numbers, which `filled` copies before main.
+// are plain numbers, which `copy` turns into words before main.
 #ifndef GRAPHOPS_MEMORY_HPP
 #define GRAPHOPS_MEMORY_HPP
 
