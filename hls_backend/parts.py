@@ -79,8 +79,9 @@ def part(name: str) -> Part:
         UserError: for an unknown part, with the nearest name.
     """
     wanted = name.strip().lower()
-    if wanted in _PARTS:
-        return _PARTS[wanted]
+    for known in _PARTS.values():
+        if wanted in (known.name, known.device.lower()):  # in which some letters are large
+            return known
     for known in sorted(_PARTS.values(), key=lambda p: -len(p.name)):
         rest = wanted.removeprefix(known.name)
         if rest != wanted and _PACKAGE.fullmatch(rest):

@@ -14,6 +14,12 @@ def test_a_part_by_its_name() -> None:
     assert all(part(name).name == name for name in parts())
 
 
+@pytest.mark.parametrize("name", parts())
+def test_the_device_on_a_common_board_is_spelled_as_amd_does(name: str) -> None:
+    """Builds keep it, and it goes into Tcl."""
+    assert part(part(name).device) == part(name)
+
+
 def test_package_and_speed_grade_may_follow() -> None:
     found = part("xczu7ev-ffvc1156-2-e")
     assert (found.name, found.device) == ("xczu7ev", "xczu7ev-ffvc1156-2-e")
