@@ -33,6 +33,7 @@ from hls_backend import archive
 from hls_backend.dataflow import Dataflow, Flavour
 from hls_backend.design import Design, Measured, Vectors
 from hls_backend.files import write
+from hls_backend.host import sent
 from hls_backend.parts import part
 from hls_backend.report import report
 from hls_backend.widths import insert_width_converters
@@ -186,6 +187,7 @@ def load(folder: Path) -> Design:
         inputs, outputs, layers = map(len, (dataflow.inputs, dataflow.outputs, dataflow.layers))
         if (inputs, outputs) != (1, 1) or not layers:
             raise ValueError(f"the dataflow has {inputs} inputs, {outputs} outputs and {layers} layers")
+        sent(dataflow)  # reads the host's part, of which an empty file is a model as well
         for array, stream in ((vectors.inputs, dataflow.inputs[0]), (vectors.outputs, dataflow.outputs[0])):
             if array.shape[1:] != stream.shape or array.dtype.kind not in "iu":
                 raise ValueError(f"the test data are {array.dtype} {list(array.shape)}")

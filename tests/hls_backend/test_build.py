@@ -207,6 +207,14 @@ def test_damaged_files(file: str, design: Design, model: onnx.ModelProto, tmp_pa
         build.load(folder)
 
 
+def test_an_empty_file_is_no_host_s_part(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    build.create(folder, design, model, {})
+    (folder / "dataflow" / "host.onnx").write_bytes(b"")
+    with pytest.raises(UserError, match="is damaged"):
+        build.load(folder)
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"device": 7}, {"clock_mhz": 0}, {"clock_mhz": 1e308}, {"target_fps": [1]}, {"target_fps": math.nan}],
