@@ -237,7 +237,7 @@ class Network:
         for number in range(writer, 0, -1):
             if number in needed:
                 for wait in self._arrivals[number]:
-                    on = np.asarray(wait.on)[needed[number]]
+                    on = np.append(wait.on, _NOTHING)[np.maximum(needed[number], -1)]  # a pad needs nothing before
                     needed[wait.actor] = np.maximum(needed.get(wait.actor, on), on)
         return np.maximum(needed[0], 0)
 

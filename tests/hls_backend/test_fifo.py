@@ -130,6 +130,19 @@ def test_other_kernels(kernel: int) -> None:
     assert found == max(2, pad * (12 + 1) + 1)
 
 
+@pytest.mark.parametrize("kind", ["rtl", "hls"])
+def test_a_path_whose_first_pixels_are_pads_alone(kind: Kind) -> None:
+    """A 1x1 kernel gives a pixel for each pad, for which nothing has to come."""
+    net = Net((2, 4, 4))
+    x = net.quant("x", 0.3, 4)
+    wide = net.quant(net.conv(x, 2, 2, (3, 3), pads=[2] * 4), 0.3, 4, signed=True)
+    narrow = net.quant(net.conv(x, 2, 2, (1, 1), pads=[1] * 4), 0.3, 4, signed=True)
+    dataflow = lower(net.model(net.quant(net.node("Add", wide, narrow), 0.5, 3))).dataflow
+    model = network(dataflow, kind)
+    assert model.period() is None
+    assert model.reaches((model.period(dict.fromkeys(model.channels)) or 0) * 1.02, dict(rooms(dataflow, kind)))
+
+
 def test_a_skip_that_leaves_out_pixels_waits_in_the_window_that_does() -> None:
     """Behind it a FIFO is left with what the window has no room for; at stride 1 it holds all."""
     assert "skip" not in depths(block(1, 16, stride=2), "rtl")
