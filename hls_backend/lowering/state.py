@@ -107,11 +107,11 @@ def scaled(state: State, node: Node, slot: int) -> tuple[Wire, Numbers]:
     value = pool_now(state, state.value(node, slot))
     affine = value.affine()
     if affine is None:
-        culprit = next(n for piece in value.pieces for n in piece.nodes if piece.affine(value.channels) is None)
+        last = value.pieces[-1].nodes[-1]
         raise LoweringError(
             label(node),
-            f"its input {value.tensor!r} is a float, made by {label(culprit)} after the last quantiser",
-            f"put a Quant after {label(culprit)}",
+            f"its input {value.tensor!r} is a float, made by {label(last)} after the last quantiser",
+            f"put a Quant after {label(last)}",
         )
     return value.wire, replace(value.wire.numbers, scale=affine[0], bias=affine[1])
 

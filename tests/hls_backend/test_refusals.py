@@ -47,9 +47,9 @@ def test_a_float_input() -> None:
 
 def test_a_float_between_two_convolutions() -> None:
     net = Net((2, 4, 4))
-    y = net.node("Relu", net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)))
+    y = net.node("Relu", net.batchnorm(net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)), 2))
     text = refused(net.model(net.conv(y, 2, 2, (1, 1))))
-    assert re.search(r"Conv 'n_conv5' .*made by Relu 'n_relu3' after the last quantiser; put a Quant after Relu", text)
+    assert re.search(r"Conv 'n_conv6' .*made by Relu 'n_relu4' after the last quantiser; put a Quant after Relu", text)
 
 
 def test_a_join_of_unequal_scales() -> None:
