@@ -69,7 +69,8 @@ def _without_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in [n for n in editor.nodes if n.op == "Reshape" and is_standard(n)]:
         tensor = node.inputs[1]
         target = editor.value(tensor).tolist() if editor.is_initializer(tensor) else []
-        if target[:1] == [1] and len(target) > 1 and 0 not in target:
+        is_of_images = (editor.shape(node.inputs[0]) or [0])[0] == 1
+        if is_of_images and target[:1] == [1] and len(target) > 1 and 0 not in target:
             if editor.attribute(node, "allowzero"):  # PyTorch sets it everywhere
                 editor.set_attribute(node, "allowzero", 0)
             editor.set_weight(node, 1, np.array([0, *target[1:]], np.int64), f"{tensor.name}_any_batch")

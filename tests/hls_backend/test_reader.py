@@ -98,6 +98,17 @@ def test_a_reshape_of_one_image_takes_any_number() -> None:
     same_as_qonnx(net.model(net.quant(flat, 0.5, 4)), net.images(3))
 
 
+@pytest.mark.parametrize("shape", [[1, -1, 1, 1], [1, 4, 1, 1]])
+def test_a_reshape_of_a_quantised_constant_stays(shape: list[int]) -> None:
+    """Brevitas writes one for its QuantScaleBias; channels are no images."""
+    net = Net((2, 4, 4))
+    factor = net.quant(net.value([0.5, 1, -2, 1.5]), 0.1, 8, signed=True)
+    scaled = net.node(
+        "Mul", net.conv(net.quant("x", 0.5, 4), 2, 4), net.node("Reshape", factor, net.value(shape, np.int64))
+    )
+    same_as_qonnx(net.model(net.quant(scaled, 0.5, 4, signed=True)), net.images(3))
+
+
 @pytest.mark.parametrize("where", ["nodes", "inputs"])
 def test_constants_stand_where_exporters_put_them(where: str) -> None:
     """TorchScript's exporter writes scales as Constant nodes; some list every initialiser among the inputs."""
