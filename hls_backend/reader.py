@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from hls_backend.errors import LoweringError
 from passes.constants import FoldConstants
 from passes.errors import ModelError
-from passes.graph import Editor, attributes, is_standard, label
+from passes.graph import Editor, Node, attributes, is_standard, label
 from passes.inline import InlineFunctions
 from passes.protobufs import read_value, type_name
 
@@ -135,16 +135,28 @@ def _from_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _with_initialisers(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose constants are initialisers and no inputs, which is where qonnx looks for scales and zero points."""
+    """A copy as qonnx takes it: constants are initialisers and no inputs, and no tensor is dequantised twice alike."""
     editor = Editor(model)
     for node in [n for n in editor.nodes if n.op == "Constant" and n.outputs[0].name not in editor.outputs]:
         editor.become_constant(node.outputs[0], editor.value(node.outputs[0]))
+    _merge_dequantisers(editor)
     explicit = editor.finish()[0]
     weights = {i.name for i in explicit.graph.initializer}
     inputs = [v for v in explicit.graph.input if v.name not in weights]
     del explicit.graph.input[:]
     explicit.graph.input.extend(inputs)
     return explicit
+
+
+def _merge_dequantisers(editor: Editor) -> None:
+    """One DequantizeLinear in place of several that do the same: qonnx takes away the QuantizeLinear with the first."""
+    found: dict[tuple[object, ...], Node] = {}
+    for node in [n for n in editor.nodes if n.op == "DequantizeLinear" and is_standard(n)]:
+        parameters = [editor.value(t).tobytes() if editor.is_initializer(t) else t.name for t in node.inputs[1:]]
+        first = found.setdefault((node.inputs[0].name, *parameters, *attributes(node).items()), node)
+        if first is not node:
+            editor.redirect(node.outputs[0], first.outputs[0])
+            editor.remove(node)
 
 
 def _quantise_constants(model: onnx.ModelProto) -> None:

@@ -126,6 +126,21 @@ def test_constants_stand_where_exporters_put_them(where: str) -> None:
     assert np.array_equal(execute(lower(written).dataflow, images), execute(lower(model).dataflow, images))
 
 
+def test_a_tensor_may_be_dequantised_for_each_of_its_readers() -> None:
+    """As onnxruntime and PyTorch leave it."""
+    model = qdq(True)
+    nodes = {node.name: node for node in model.graph.node}
+    wanted = lower(model).dataflow
+    again = onnx.NodeProto()
+    again.CopyFrom(nodes["r0_dequantize"])
+    again.name, again.output[0] = "again", "again"
+    nodes["join"].input[1] = "again"
+    model.graph.node.insert(list(model.graph.node).index(nodes["join"]), again)
+    found, images = lower(model).dataflow, RANDOM.normal(0, 1.2, (3, 3, 6, 6)).astype(np.float32)
+    assert kinds(found) == kinds(wanted)
+    np.testing.assert_array_equal(execute(found, images), execute(wanted, images))
+
+
 def test_half_a_pair_is_refused() -> None:
     model = qdq(True)
     node = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.output[0] == "r0")
