@@ -7,7 +7,7 @@ from collections.abc import Container
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from hls_backend.errors import LoweringError
 from passes.constants import FoldConstants
@@ -126,7 +126,9 @@ def _from_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
     values = {i.name: i for i in explicit.graph.initializer}
     for node in explicit.graph.node:
         if node.op_type in _QDQ and len(node.input) == 2:
-            zero = numpy_helper.from_array(np.zeros(values[node.input[1]].dims, np.uint8), f"{node.output[0]}_zero")
+            kind = next((a.i for a in node.attribute if a.name == "output_dtype"), 0) or TensorProto.UINT8
+            zeros = np.zeros(values[node.input[1]].dims, helper.tensor_dtype_to_np_dtype(kind))
+            zero = numpy_helper.from_array(zeros, f"{node.output[0]}_zero")
             explicit.graph.initializer.append(zero)
             node.input.append(zero.name)
     inferred = onnx.shape_inference.infer_shapes(explicit)
@@ -139,6 +141,7 @@ def _with_initialisers(model: onnx.ModelProto) -> onnx.ModelProto:
     editor = Editor(model)
     for node in [n for n in editor.nodes if n.op == "Constant" and n.outputs[0].name not in editor.outputs]:
         editor.become_constant(node.outputs[0], editor.value(node.outputs[0]))
+    _check_integers(editor)
     _merge_dequantisers(editor)
     explicit = editor.finish()[0]
     weights = {i.name for i in explicit.graph.initializer}
@@ -146,6 +149,21 @@ def _with_initialisers(model: onnx.ModelProto) -> onnx.ModelProto:
     del explicit.graph.input[:]
     explicit.graph.input.extend(inputs)
     return explicit
+
+
+def _check_integers(editor: Editor) -> None:
+    """Raises LoweringError for integers that qonnx takes for others, or for none: of few bits, or clipped oddly."""
+    for node in [n for n in editor.nodes if n.op == "QuantizeLinear" and is_standard(n)]:
+        kind = type_name(editor.element_type(node.outputs[0]) or TensorProto.UINT8)
+        if not re.fullmatch(r"u?int(8|16|32)", kind):
+            raise LoweringError(label(node), f"it makes {kind}", "quantise to int8 or uint8, with a Clip to fewer bits")
+        for clip in [n for n in editor.consumers(node.outputs[0]) if n.op == "Clip"]:
+            bounds = [editor.value(t).item() for t in clip.inputs[1:] if editor.is_initializer(t)]
+            low, high = bounds if len(bounds) == 2 else (0, 0)
+            most = 2 ** ((high - low).bit_length() - (kind[0] == "i")) - 1
+            if high != most or high < 1 or low not in ((0,) if kind[0] == "u" else (-high, -high - 1)):
+                reason = f"it clips {kind} to {low} to {high}" if bounds else "it clips to what is not constant"
+                raise LoweringError(label(clip), reason, "clip to the least and the greatest integer of so many bits")
 
 
 def _merge_dequantisers(editor: Editor) -> None:

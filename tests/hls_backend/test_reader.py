@@ -141,6 +141,45 @@ def test_a_tensor_may_be_dequantised_for_each_of_its_readers() -> None:
     np.testing.assert_array_equal(execute(found, images), execute(wanted, images))
 
 
+def clipped(low: int, high: int, kind: object) -> onnx.ModelProto:
+    """A convolution whose outputs QuantizeLinear, Clip and DequantizeLinear quantise."""
+    net = Net((2, 4, 4))
+    parameters = net.value(0.1), net.value(0, kind)
+    made = net.node("QuantizeLinear", net.conv(net.quant("x", 0.5, 4), 2, 4), *parameters)
+    made = net.node("Clip", made, net.value(low, kind), net.value(high, kind))
+    return net.model(net.node("DequantizeLinear", made, *parameters))
+
+
+@pytest.mark.parametrize(("low", "high", "kind"), [(-8, 7, np.int8), (-7, 7, np.int8), (0, 15, np.uint8)])
+def test_a_clip_to_fewer_bits(low: int, high: int, kind: object) -> None:
+    (out,) = lower(clipped(low, high, kind)).dataflow.outputs
+    assert (out.type.min(), out.type.max()) == (-8 if low < 0 else 0, high)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"), [(0, 14, np.uint8), (0, 7, np.int8), (-3, 7, np.int8), (2, 7, np.int8)]
+)
+def test_a_clip_to_what_no_bits_hold_is_refused(low: int, high: int, kind: type) -> None:
+    with pytest.raises(LoweringError, match=rf"Clip .* it clips {kind.__name__} to {low} to {high}; clip to the least"):
+        lower(clipped(low, high, kind))
+
+
+def test_activations_of_four_bits_as_a_type_are_refused() -> None:
+    net = Net((2, 4, 4))
+    parameters = net.value(0.1), net.value(0, helper.tensor_dtype_to_np_dtype(TensorProto.INT4))
+    made = net.node("QuantizeLinear", net.conv(net.quant("x", 0.5, 4), 2, 4), *parameters)
+    with pytest.raises(LoweringError, match="it makes int4; quantise to int8 or uint8, with a Clip to fewer bits"):
+        lower(net.model(net.node("DequantizeLinear", made, *parameters), opset=21))
+
+
+def test_the_integers_type_may_be_an_attribute() -> None:
+    net = Net((2, 4, 4))
+    scale = net.value(0.1)
+    made = net.node("QuantizeLinear", net.conv(net.quant("x", 0.5, 4), 2, 4), scale, output_dtype=TensorProto.INT8)
+    (out,) = lower(net.model(net.node("DequantizeLinear", made, scale), opset=21)).dataflow.outputs
+    assert out.type.signed()
+
+
 def test_half_a_pair_is_refused() -> None:
     model = qdq(True)
     node = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.output[0] == "r0")
