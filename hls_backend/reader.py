@@ -162,7 +162,7 @@ def _check_integers(editor: Editor) -> None:
             low, high = bounds if len(bounds) == 2 else (0, 0)
             most = 2 ** ((high - low).bit_length() - (kind[0] == "i")) - 1
             if high != most or high < 1 or low not in ((0,) if kind[0] == "u" else (-high, -high - 1)):
-                reason = f"it clips {kind} to {low} to {high}" if bounds else "it clips to what is not constant"
+                reason = f"it clips {kind} to {low} to {high}" if len(bounds) == 2 else "it has no two bounds"
                 raise LoweringError(label(clip), reason, "clip to the least and the greatest integer of so many bits")
 
 
