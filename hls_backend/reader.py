@@ -62,9 +62,10 @@ def _without_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
             dims[0].dim_value = 1
     editor = Editor(single)
     for node in [n for n in editor.nodes if n.op == "Shape" and is_standard(n)]:
-        shape = editor.shape(node.inputs[0])
-        if shape is not None and all(isinstance(d, int) for d in shape) and not attributes(node):
-            editor.become_constant(node.outputs[0], np.array(shape, np.int64))
+        shape, found = editor.shape(node.inputs[0]), attributes(node)
+        sizes = (None,) if shape is None else shape[found.get("start") : found.get("end")]
+        if all(isinstance(size, int) for size in sizes):
+            editor.become_constant(node.outputs[0], np.array(sizes, np.int64))
     editor = Editor(FoldConstants().apply(editor.finish()[0]).model)
     for node in [n for n in editor.nodes if n.op == "Reshape" and is_standard(n)]:
         tensor = node.inputs[1]

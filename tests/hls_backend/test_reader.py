@@ -98,6 +98,15 @@ def test_a_reshape_of_one_image_takes_any_number() -> None:
     same_as_qonnx(net.model(net.quant(flat, 0.5, 4)), net.images(3))
 
 
+@pytest.mark.parametrize("some", [{"end": 1}, {"start": 0, "end": 1}, {"start": -4, "end": -3}])
+def test_some_sizes_of_a_shape_are_computed(some: dict[str, int]) -> None:
+    """As PyTorch writes ``x.view(x.size(0), -1)`` for any number of images."""
+    net = Net((3, 2, 2))
+    y = net.conv(net.quant("x", 0.5, 4), 3, 4, (2, 2))
+    shape = net.node("Concat", net.node("Shape", y, **some), net.value([-1], np.int64), axis=0)
+    same_as_qonnx(net.model(net.quant(net.node("Reshape", y, shape), 0.5, 4)), net.images(3))
+
+
 @pytest.mark.parametrize("shape", [[1, -1, 1, 1], [1, 4, 1, 1]])
 def test_a_reshape_of_a_quantised_constant_stays(shape: list[int]) -> None:
     """Brevitas writes one for its QuantScaleBias; channels are no images."""
