@@ -9,7 +9,7 @@ import numpy as np
 from hls_backend.reference import batchnorm, is_identity
 from passes.graph import Node, attributes
 
-BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu"})
+BINARY = frozenset({"Add", "Sum", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu"})
 """Operators of two numbers; elementwise functions when one is constant for each channel."""
 
 ELEMENTWISE = BINARY | frozenset(
@@ -38,7 +38,7 @@ def direction(node: Node, constants: Mapping[str, np.ndarray], slot: int) -> np.
     if node.op in ("LeakyRelu", "Elu", "Celu", "HardSigmoid", "ThresholdedRelu"):
         return np.ones((), int) if found.get("alpha", 0) >= 0 else None  # every default is positive
     other = constants.get(node.inputs[1 - slot].name) if node.op in BINARY and slot < 2 else None
-    if node.op == "Add" or (node.op == "Sub" and slot == 0):
+    if node.op in ("Add", "Sum") or (node.op == "Sub" and slot == 0):
         return np.ones((), int)
     if node.op == "Sub":
         return -np.ones((), int)
@@ -60,10 +60,10 @@ def affine(node: Node, constants: Mapping[str, np.ndarray], slot: int) -> tuple[
         return -one, none
     if node.op == "BatchNormalization":
         return batchnorm(node, {name: value.astype(np.float64) for name, value in constants.items()})
-    if node.op not in ("Add", "Sub", "Mul", "Div") or node.inputs[1 - slot].name not in constants:
+    if node.op not in ("Add", "Sum", "Sub", "Mul", "Div") or node.inputs[1 - slot].name not in constants:
         return None
     other = constants[node.inputs[1 - slot].name].astype(np.float64)
-    if node.op == "Add":
+    if node.op in ("Add", "Sum"):
         return one, other
     if node.op == "Sub":
         return (one, -other) if slot == 0 else (-one, other)

@@ -476,6 +476,15 @@ def test_batchnorm_and_computed_reshapes_of_older_exporters(opset: int) -> None:
     same_as_qonnx(model, net.images(20))
 
 
+@pytest.mark.parametrize("other", ["a constant", "a branch"])
+def test_a_sum_of_two_is_an_add(other: str) -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
+    beside = net.node("Relu", y) if other == "a branch" else net.value(np.array([1, 0, -2]).reshape(3, 1, 1))
+    y = net.conv(net.quant(net.node("Sum", y, beside), 0.3, 4, signed=True), 3, 3, (1, 1), bits=4)
+    same_as_qonnx(net.model(net.node("Sum", y, net.value(0.5))), net.images(3))
+
+
 def test_a_quantised_constant_is_added() -> None:
     net = Net((2, 3, 3))
     y = net.conv(net.quant("x", 0.25, 4), 2, 4, (1, 1), bits=3)
