@@ -303,10 +303,10 @@ class Editor:
         if reason is not None:
             raise ModelError(f"{label(node)} cannot be computed: {reason}.")
         try:
-            results = evaluate(proto, known, self.opset)
+            results = [np.asarray(r) for r in evaluate(proto, known, self.opset)]  # a sequence may be no array
         except Exception as error:
             raise ModelError(f"{label(node)} cannot be computed: {str(error).rstrip('.')}.") from error
-        known |= {t.name: np.asarray(r) for t, r in zip(node.outputs, results, strict=True) if t.name}
+        known |= {t.name: r for t, r in zip(node.outputs, results, strict=True) if t.name}
 
     @cached_property
     def room(self) -> int:

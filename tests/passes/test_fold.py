@@ -490,6 +490,15 @@ def test_groups_that_the_skip_would_mix() -> None:
     assert "mixes channels of different groups, of which the layer has 2" in refusal(net)
 
 
+def test_weights_out_of_a_sequence_of_unequal_ones() -> None:
+    net = Net()
+    x = net.relu(net.input(["N", 5]))
+    parts = net.op("SplitToSequence", [net.weight([5, 8]), net.constant(np.array([5, 3]))], axis=1)
+    weight = net.op("SequenceAt", [parts, net.constant(np.array(0))])
+    net.output(net.add(net.op("MatMul", [x, weight]), x))
+    assert "SplitToSequence 'splittosequence4' cannot be computed" in refusal(net)
+
+
 def test_batch_norm_in_training_mode() -> None:
     net = Net()
     x = net.relu(net.input(["N", 4, 8, 8]))
