@@ -269,11 +269,12 @@ def _finer(matrix: np.ndarray, groups: int, to: int) -> np.ndarray:
         return matrix
     rows, columns = matrix.shape
     each = to // groups
-    blocks = matrix.reshape(groups, each, rows // to, each, columns // each)
-    narrow = np.stack([blocks[:, i, :, i] for i in range(each)], axis=1)
-    if np.count_nonzero(narrow) != np.count_nonzero(matrix):
-        raise Refusal(f"it mixes channels of different groups, of which the layer has {to}")
-    return narrow.reshape(rows, columns // each)
+    if rows % to == columns % each == 0:
+        blocks = matrix.reshape(groups, each, rows // to, each, columns // each)
+        narrow = np.stack([blocks[:, i, :, i] for i in range(each)], axis=1)
+        if np.count_nonzero(narrow) == np.count_nonzero(matrix):
+            return narrow.reshape(rows, columns // each)
+    raise Refusal(f"it mixes channels of different groups, of which the layer has {to}")
 
 
 def _product_groups(first: Window, second: Window) -> int:

@@ -490,6 +490,20 @@ def test_groups_that_the_skip_would_mix() -> None:
     assert "mixes channels of different groups, of which the layer has 2" in refusal(net)
 
 
+def test_groups_that_do_not_divide_the_channels_around_the_layer() -> None:
+    """Four of six channels are read, or three of four are kept."""
+    net = Net()
+    x = net.relu(net.input(["N", 6, 8, 8]))
+    first, last = (net.op("Gather", [x, net.constant(np.arange(i, i + 4))], axis=1) for i in (0, 2))
+    net.output(net.add(net.conv(first, 4, 4, group=4), last))
+    assert "mixes channels of different groups, of which the layer has 4" in refusal(net)
+    net = Net()
+    x = net.relu(net.input(["N", 6, 8, 8]))
+    y, z = (net.op("Gather", [t, net.constant(np.arange(3))], axis=1) for t in (net.conv(x, 6, 4, group=2), x))
+    net.output(net.add(y, z))
+    assert "mixes channels of different groups, of which the layer has 2" in refusal(net)
+
+
 def test_weights_out_of_a_sequence_of_unequal_ones() -> None:
     net = Net()
     x = net.relu(net.input(["N", 5]))
