@@ -184,7 +184,7 @@ def concatenate(parts: Sequence[Window]) -> Window:
 
 def constant(bias: np.ndarray, like: Window) -> Window:
     """A constant a channel that looks at nothing, on the pixels of ``like``."""
-    return replace(like, taps={}, bias=bias, groups=1)
+    return replace(like, taps={}, bias=bias)
 
 
 def select(channels: Iterable[int | None], source: Window, fill: float = 0.0) -> Window:

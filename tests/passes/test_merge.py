@@ -212,6 +212,15 @@ def test_groups_at_either_end(order: str) -> None:
     merged(block(lambda net, x: net.add(mixed(net, x), x)))
 
 
+def test_a_constant_added_behind_a_depthwise_layer_keeps_it_depthwise() -> None:
+    def inverted(net: Net, x: str) -> str:
+        y = net.relu(net.conv(x, 4, 6, 1))
+        y = net.add(net.conv(y, 6, 6, group=6, bias=False), net.constant(np.arange(6.0).reshape(6, 1, 1)))
+        return net.add(x, net.conv(net.relu(y), 6, 4, 1))
+
+    assert shapes(merged(block(inverted))) == [(10, 4, 1, 1), (10, 1, 3, 3), (4, 10, 1, 1)]
+
+
 def test_groups_that_do_not_go_together() -> None:
     def mixed(net: Net, x: str) -> str:
         y = net.relu(net.conv(x, 6, 6, group=3))
