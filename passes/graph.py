@@ -211,6 +211,10 @@ class Editor:
         """Whether the name must live on: a graph output, or read inside a subgraph or by the training information."""
         return tensor.name in self.outputs or self._captured[tensor.name] > 0 or tensor.name in self._bound
 
+    def is_read(self, tensor: gs.Variable) -> bool:
+        """Whether anything needs ``tensor``: a node, or whoever its name must live on for."""
+        return bool(tensor.name) and (bool(tensor.outputs) or self.is_pinned(tensor))
+
     def is_private(self, tensor: gs.Variable) -> bool:
         """Whether exactly one node input reads ``tensor`` and nothing else sees it."""
         return len(tensor.outputs) == 1 and not self.is_pinned(tensor)
@@ -385,9 +389,12 @@ class Editor:
         """Make ``tensor``, under its name, an initialiser of ``value``; what only computed it goes."""
         maker = self.producer(tensor)
         assert maker is not None, "only what a node makes can become a constant"
-        maker.outputs[[t.name for t in maker.outputs].index(tensor.name)] = Tensor("")
+        place = [t.name for t in maker.outputs].index(tensor.name)
+        maker.outputs[place] = Tensor("")
         self._new_initializers[tensor.name] = numpy_helper.from_array(np.asarray(value), tensor.name)
-        if not any(t.name for t in maker.outputs):
+        if any(map(self.is_read, maker.outputs)):
+            maker.outputs[place] = self.tensor(self.fresh(f"{tensor.name}_computed"))  # no optional one, perhaps
+        else:
             self.remove(maker)
         self._touch()
 
@@ -548,13 +555,13 @@ class Editor:
         pending = list(tensors)
         while pending:
             tensor = pending.pop()
-            if not tensor.name or tensor.outputs or self.is_pinned(tensor):
+            if not tensor.name or self.is_read(tensor):
                 continue
             node = self.producer(tensor)
             if node is None:
                 if tensor.name not in self._parameters:
                     self._drop_initializer(tensor.name)
-            elif not any(t.name and (t.outputs or self.is_pinned(t)) for t in node.outputs):
+            elif not any(map(self.is_read, node.outputs)):
                 pending.extend(self._take_out(node))
 
     def _drop_initializer(self, name: str) -> None:

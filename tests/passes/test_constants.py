@@ -70,6 +70,26 @@ def test_several_outputs_and_shared_ancestors(net: Net) -> None:
     assert set(weights(folded(net.model(y)))) == {"left", "right"}
 
 
+def test_an_output_that_nothing_reads_goes_with_the_one_that_is_computed(net: Net) -> None:
+    weight, two = net.weight([4, 3, 1, 1], "w"), net.constant([2], "two")
+    net.nodes.append(helper.make_node("TopK", [weight, two], ["most", "where"], name="top", axis=1))
+    result = folded(net.model(net.op("Conv", [net.image(2), "most"], "y", 4)))
+    assert (operators(result), list(weights(result))) == (["Conv"], ["most"])
+
+
+def test_an_output_that_leaves_the_graph_keeps_its_node_whole(net: Net) -> None:
+    """TopK must make both, also where the one is computed and the other an output."""
+    weight, two = net.weight([4, 3, 1, 1], "w"), net.constant([2], "two")
+    net.nodes.append(helper.make_node("TopK", [weight, two], ["most", "where"], name="top", axis=1))
+    y = net.op("Conv", [net.image(2), "most"], "y", 4)
+    outputs = [
+        helper.make_tensor_value_info(y, FLOAT, ["N", 4, 16, 16]),
+        helper.make_tensor_value_info("where", TensorProto.INT64, [4, 2, 1, 1]),
+    ]
+    graph = helper.make_graph(net.nodes, "g", net.inputs, outputs, net.weights)
+    folded(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+
+
 def test_constant_nodes_stay_and_what_is_computed_from_them_goes(net: Net) -> None:
     two = net.op("Constant", [], "two", value_float=2.0)
     y = net.op("Mul", [net.op("Mul", [net.image(4), two], "once"), net.op("Sqrt", [two], "root")], "y")
