@@ -105,7 +105,7 @@ def _single_file(editor: Editor, fork: gs.Variable, main: gs.Variable) -> list[N
         if len(sources) != 1 or sources[0] is not made:
             raise Refusal(f"its main path branches before {label(node)}")
         made = node.outputs[0]
-        if not editor.is_private(made):
+        if not editor.is_private(made) or any(map(editor.is_read, node.outputs[1:])):
             raise Refusal(f"{made.name!r} on its main path has other readers or is an output of the graph")
     return nodes
 

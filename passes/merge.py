@@ -219,7 +219,7 @@ def _write(editor: Editor, links: list[Link], wide: list[Wide], space: Space, jo
             done += 1
             output = join.outputs[0] if link is links[-1] else link.output
             write_layer(editor, layer, new.weight, new.bias, output, new.groups)
-            if not any(t.name for t in link.tail.outputs):
+            if not any(map(editor.is_read, link.tail.outputs)):
                 editor.remove(link.tail)
             if link is not links[-1]:
                 editor.forget_shape(layer.node.outputs[0])

@@ -170,6 +170,27 @@ def test_scales_and_shifts_on_the_way_go_into_the_layers() -> None:
     assert [n.op_type for n in after.graph.node] == ["Relu", "Conv", "Relu", "Conv", "Relu"]
 
 
+@pytest.mark.parametrize("opset", [9, 13])
+def test_a_dropout_goes_with_the_mask_that_nobody_reads(opset: int) -> None:
+    """As exporters of old name it."""
+
+    def dropping(net: Net, x: str) -> str:
+        y = net.relu(net.op("Dropout", [net.conv(x, 4, 6)], outputs=2))
+        return net.add(net.conv(y, 6, 4), x)
+
+    after = merged(block(dropping, opset=opset))
+    assert count(after, "Dropout") == 0
+
+
+def test_a_dropout_whose_mask_is_read_stays() -> None:
+    net = Net()
+    x = net.relu(net.input(["N", 4, 8, 8]))
+    y = net.op("Dropout", [net.conv(x, 4, 6)], outputs=2)
+    mask = net.op("Cast", [f"{y}1"], to=1)
+    net.output(net.add(net.conv(net.relu(y), 6, 4), x), mask)
+    assert "has other readers" in refusal(net)
+
+
 # -- groups ---------------------------------------------------------------------------------------------------------
 
 
