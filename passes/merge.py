@@ -173,8 +173,8 @@ def _demand_unbent(editor: Editor, links: list[Link], fork: gs.Variable, found: 
             continue  # reserved channels get slope 1
         carried = found.cut.tensor if 0 < found.entry <= layers else fork
         values = ranges.of(carried)
-        # Reserved channels are zero where a layer looks beyond the border.
-        if not _is_identity(ranges, link.node, values.hull(ZERO) if layers else values):
+        # Reserved channels are zero where a layer or a Pad looks beyond the border.
+        if not _is_identity(ranges, link.node, values.hull(ZERO)):
             raise Refusal(f"{label(link.node)} on its main path could change {carried.name!r}, with values in {values}")
 
 

@@ -340,6 +340,17 @@ def test_an_activation_between_fork_and_first_layer() -> None:
     merged(block(early))
 
 
+def test_an_activation_that_lifts_the_zeros_of_a_pad() -> None:
+    """It leaves the fork alone, but the pool that the first layer takes over would read what became of the zeros."""
+    net = Net()
+    x = net.clip(net.input(["N", 4, 8, 8]), 2.0, 5.0)
+    y = net.clip(net.pad(x, [0, 0, 1, 1, 0, 0, 1, 1]), 1.0, 6.0)
+    y = net.conv(net.relu(net.conv(y, 4, 6, pads=[0] * 4, strides=[2, 2])), 6, 4, 1)
+    more = {"pads": [1] * 4, "strides": [2, 2], "count_include_pad": 1}
+    net.output(net.add(y, net.op("AveragePool", [x], kernel_shape=[3, 3], **more)))
+    assert "with values in [2, 5]" in refusal(net)
+
+
 @pytest.mark.parametrize(
     "fork",
     [
