@@ -90,6 +90,29 @@ def test_an_output_that_leaves_the_graph_keeps_its_node_whole(net: Net) -> None:
     folded(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
 
 
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
+@pytest.mark.parametrize(("opset", "changes"), [(11, False), (13, True)])
+def test_softmax_of_an_opset_in_which_it_took_several_axes_as_one_stays(op: str, opset: int, changes: bool) -> None:
+    """onnx's reference takes a single axis, whatever the opset."""
+    net = Net(opset=opset)
+    shares = net.op(op, [net.weight([4, 16, 16], "w")], "shares", axis=1)
+    model = net.model(net.op("Add", [net.image(4), shares], "y"))
+    result = FoldConstants().apply(model)
+    assert result.changed is changes
+    assert_same_function(model, result.model, tolerance=1e-6)
+
+
+@pytest.mark.parametrize(("opset", "changes"), [(9, False), (13, False), (15, True)])
+def test_batch_norm_of_a_constant_stays_where_its_reference_takes_the_batch(opset: int, changes: bool) -> None:
+    net = Net(opset=opset)
+    net.channels["w"] = 4
+    normal = net.bn(net.weight([1, 4, 16, 16], "w"), "bn")
+    model = net.model(net.op("Add", [net.image(4), normal], "y"))
+    result = FoldConstants().apply(model)
+    assert result.changed is changes
+    assert_same_function(model, result.model, tolerance=1e-6)
+
+
 def test_constant_nodes_stay_and_what_is_computed_from_them_goes(net: Net) -> None:
     two = net.op("Constant", [], "two", value_float=2.0)
     y = net.op("Mul", [net.op("Mul", [net.image(4), two], "once"), net.op("Sqrt", [two], "root")], "y")
