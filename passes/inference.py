@@ -22,13 +22,17 @@ _INTEGER = {
 
 def infer_types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     """Shapes and types of every tensor that onnx can infer, quantisers taken for the identity."""
+    version = next((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), 0)
     for node in model.graph.node:
-        if node.op_type in QUANTISERS and node.domain not in DEFAULT_DOMAINS:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.domain == "com.microsoft" and version >= 10:
+            node.domain = ""  # it differs from ONNX's, which is of opset 10, in the types that it takes
+        elif node.op_type in QUANTISERS and node.domain not in DEFAULT_DOMAINS:
             node.op_type, node.domain = "Identity", ""
             del node.input[1:], node.attribute[:]
         elif node.op_type in _INTEGER and node.domain == "com.microsoft":
             _as_real(node)
-    _with_known_targets(model)
+    if 5 <= version < 14:
+        _with_known_targets(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception as error:
@@ -51,9 +55,6 @@ _RESHAPE = onnx.helper.make_function(
 
 def _with_known_targets(model: onnx.ModelProto) -> None:
     """Let every Reshape, in place, be that of opset 14: for older ones onnx follows no shape that is computed."""
-    version = next((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), 0)
-    if not 5 <= version < 14:
-        return
     for node in model.graph.node:
         if node.op_type == "Reshape" and node.domain in DEFAULT_DOMAINS:
             node.domain = _RESHAPE.domain

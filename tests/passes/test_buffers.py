@@ -267,3 +267,15 @@ def test_the_width_of_stored_integers(kind: int, width: int) -> None:
     fork = net.op("DequantizeLinear", [x, net.constant(0.1, "scale")], "dq", 2)
     model = net.model(net.op("Add", [net.conv(fork, "conv", 2, 1), fork], "join"))
     assert find_skips(model)[0].map_bits == 2 * 16 * width
+
+
+def test_onnxruntimes_own_quantisers_make_the_same_integers() -> None:
+    """It writes them for types that the model's operator set does not know."""
+    net = Net(opset=13)
+    grid = [net.constant(0.1, "scale"), net.constant(np.array(0, np.int8), "zero")]
+    x = net.op("QuantizeLinear", [net.input("x", ["N", 2, 4, 4]), *grid], "q", 2)
+    x = net.op("DequantizeLinear", [x, *grid], "dq", 2)
+    model = net.model(net.op("Add", [net.conv(x, "conv", 2, 1), x], "join"))
+    for node in model.graph.node[:2]:
+        node.domain = "com.microsoft"
+    assert find_skips(model)[0].map_bits == 2 * 16 * 8

@@ -126,6 +126,15 @@ def test_quantisers(kind: type, low: float, high: float) -> None:
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-6)
 
 
+def test_what_onnxruntimes_own_quantiser_makes_of_bytes_may_be_negative() -> None:
+    net = Net(opset=13)
+    parts = [net.input(["N", 3], dtype=np.uint8), net.constant(0.1), net.constant_as(128, np.uint8)]
+    made = net.op("DequantizeLinear", parts, domain="com.microsoft")
+    graph = helper.make_graph(net.nodes, "net", net.inputs, [], net.constants)
+    editor = Editor(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]))
+    assert Ranges(editor).of(editor.tensor(made)) == Range(-INF, INF)
+
+
 @pytest.mark.parametrize(
     ("bits", "signed", "narrow", "low", "high"),
     [
