@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
 from passes.base import Pass, register
-from passes.errors import PassError
+from passes.errors import ModelError, PassError, WeightElsewhereError
 from passes.gate import BROADCASTING
 from passes.graph import Editor, Node, attributes
 
@@ -89,4 +89,9 @@ def _broadcasts(scale: np.ndarray, weight: np.ndarray) -> bool:
 
 
 def _constant(editor: Editor, tensor: gs.Variable) -> np.ndarray | None:
-    return editor.value(tensor) if editor.is_initializer(tensor) else None
+    try:
+        return editor.value(tensor)
+    except WeightElsewhereError:
+        raise
+    except ModelError:
+        return None

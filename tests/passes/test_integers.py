@@ -63,6 +63,22 @@ def test_the_file_is_lowered_to_the_same_integers_and_needs_a_quarter() -> None:
     assert compare(stored, lower(stored), images()).equal
 
 
+def test_scales_and_bits_may_be_constant_nodes() -> None:
+    """As exporters by tracing write them."""
+    model = quantised(4)
+    expected = IntegerWeights().apply(model)
+    for proto in [i for i in model.graph.initializer if "_scale" in i.name or i.name.startswith("quant_")]:
+        model.graph.initializer.remove(proto)
+        model.graph.node.insert(0, onnx.helper.make_node("Constant", [], [proto.name], value=proto))
+    result = IntegerWeights().apply(model)
+    assert result.notes == expected.notes == ()
+    levels = [
+        {i.name: i for i in m.graph.initializer if i.data_type == onnx.TensorProto.INT8}
+        for m in (result.model, expected.model)
+    ]
+    assert levels[0] == levels[1] != {}
+
+
 def test_again_changes_nothing_and_folding_gives_rounded_weights() -> None:
     model = quantised(2)
     once = IntegerWeights().apply(model).model
