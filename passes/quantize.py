@@ -19,7 +19,7 @@ from passes.errors import PassError
 from passes.graph import QUANTISERS, Editor, Node, label
 from passes.grids import DOMAIN, Grids, Point, WeightedLayer, find_grids
 from passes.inline import InlineFunctions
-from passes.layers import need_weights
+from passes.layers import bias_add, need_weights
 
 _INPUT_BITS = 8
 _BIAS_BITS = 24  # float32 holds every integer of so many bits
@@ -205,9 +205,10 @@ class _Writer:
 
     def bias(self, layer: WeightedLayer, data: gs.Variable, weights: gs.Variable) -> None:
         """The layer's bias lies on the grid of its products, whose scale is that of data by that of weights."""
-        reader, slot = _bias_of(self._editor, layer)
-        if reader is None:
+        found = _bias_of(self._editor, layer)
+        if found is None:
             return
+        reader, slot = found
         bias = reader.inputs[slot]
         scale = self._editor.add_node("Mul", [data, weights], f"{bias.name}_scale", before=reader)
         inputs = [bias, *self._parameters(scale, _BIAS_BITS)]
@@ -251,16 +252,12 @@ def _is_quantised(editor: Editor) -> bool:
     return True
 
 
-def _bias_of(editor: Editor, layer: WeightedLayer) -> tuple[Node | None, int]:
+def _bias_of(editor: Editor, layer: WeightedLayer) -> tuple[Node, int] | None:
     """Who reads the layer's bias, and where: itself, or an Add after a MatMul; None where there is none."""
     node = layer.node
-    if node.op != "MatMul":
-        return (node, 2) if len(node.inputs) > 2 and node.inputs[2].name else (None, 0)
-    readers = editor.consumers(node.outputs[0])
-    if len(readers) != 1 or readers[0].op != "Add":
-        return None, 0
-    slots = [i for i, t in enumerate(readers[0].inputs) if editor.is_initializer(t)]
-    return (readers[0], slots[0]) if slots else (None, 0)
+    if node.op == "MatMul":
+        return bias_add(editor, node.outputs[0])
+    return (node, 2) if len(node.inputs) > 2 and node.inputs[2].name else None
 
 
 def _output_axis(editor: Editor, layer: WeightedLayer) -> int | None:

@@ -200,6 +200,14 @@ def test_a_block_ends_in_a_quantiser_that_bears_the_output_s_name() -> None:
     assert not signed(last)
 
 
+def test_the_bias_behind_a_matrix_may_be_a_constant_node() -> None:
+    bias = numpy_helper.from_array(np.ones(4, np.float32))
+    nodes = node("MatMul", "x w", "a"), helper.make_node("Constant", [], ["b"], value=bias), node("Add", "a b", "y")
+    model = quantised(single(*nodes, w=np.random.default_rng(0).normal(size=(4, 4))))
+    (quantiser,) = [n for n in model.graph.node if n.input and n.input[0] == "b"]
+    assert (quantiser.op_type, bits(model, quantiser)) == ("Quant", 24)
+
+
 def test_activations_that_can_be_negative_have_a_sign_and_two_bits() -> None:
     model = quantised(
         single(node("Conv", "x w", "a"), node("LeakyRelu", "a", "b"), node("Conv", "b w", "y"), w=WEIGHT), first_last=1
