@@ -21,9 +21,9 @@ from passes.graph import QUANTISERS, RANDOM, Editor, Node, is_standard, label
 class FoldConstants(Pass):
     """Replaces what is computed from constants alone by initialisers of the same names. Exact.
 
-    Quantisers stay, as they say which grid a weight lies on; so do random operators, operators of other domains or
-    with subgraphs, Constant nodes and graph outputs. What would be too large for the model (see `passes.affordable`)
-    or too slow to compute here stays as well, and is told.
+    Quantisers stay, as they say which grid a weight lies on; so do Dropout, random operators, operators of other
+    domains or with subgraphs, Constant nodes and graph outputs. What would be too large for the model (see
+    `passes.affordable`) or too slow to compute here stays as well, and is told.
     """
 
     name: ClassVar[str] = "fold-constants"

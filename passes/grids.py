@@ -101,10 +101,9 @@ class _Search:
             tensor = self.editor.tensor(name)
             if self.flow.carries(tensor) and self._is_activated(tensor):
                 self._want(tensor, None)
-        found = [(node, data, weight) for node, data, weight in self.weighted]
-        last = {id(node) for node, _, _ in found if self._leaves(node)}
+        last = {id(node) for node, _, _ in self.weighted if self._leaves(node)}
         layers = []
-        for node, data, weight in found:
+        for node, data, weight in self.weighted:
             point = self._root(node.inputs[data]).name
             first = self._is_input(point)
             layers.append(WeightedLayer(node, data, weight, first, id(node) in last, point))

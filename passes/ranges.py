@@ -69,7 +69,6 @@ _INTEGERS: dict[int, int] = {
     TensorProto.BOOL: 1,
 }
 
-
 _QONNX = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general"})
 
 
@@ -192,8 +191,7 @@ def _quotient(editor: Editor, node: Node, inputs: list[Range]) -> Range:
     x, divisor = inputs
     if divisor.low <= 0 <= divisor.high:
         return ALL
-    ends = [math.inf if d == 0 else 1 / d for d in (divisor.low, divisor.high)]
-    return x * Range(min(ends), max(ends))
+    return x * Range(1 / divisor.high, 1 / divisor.low)
 
 
 def _clip(editor: Editor, node: Node, inputs: list[Range]) -> Range:

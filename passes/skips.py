@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ def find_skips(model: onnx.ModelProto, bits: int = 32) -> list[Skip]:
         fork = editor.tensor(found.fork)
         shape = editor.shape(fork)
         sizes = [d for d in (shape or ())[1:] if isinstance(d, int)]
-        whole = _product(sizes) if shape is not None and len(sizes) == len(shape) - 1 else None
+        whole = math.prod(sizes) if shape is not None and len(sizes) == len(shape) - 1 else None
         joined = editor.shape(editor.tensor(found.join))
         rows = streaming_elements(editor, found)
         each = width(editor, found, bits)
@@ -318,10 +319,3 @@ def write_records(
         records[number]["short"] = True
     ordered = sorted(records.values(), key=lambda r: [int(part) for part in r["number"].split(".")])
     editor.set_metadata(METADATA, json.dumps(ordered))
-
-
-def _product(sizes: list[int]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
