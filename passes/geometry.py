@@ -138,18 +138,27 @@ def paddings(editor: Editor, node: Node, rank: int) -> tuple[list[tuple[int, int
     mode = _text(editor.attribute(node, "mode", "constant"))
     if editor.opset < 11:
         pads = editor.attribute(node, "pads", None) or editor.attribute(node, "paddings")
-        value = float(editor.attribute(node, "value", 0.0))
     else:
         pads = constant(editor, node.inputs[1]).tolist()
-        given = len(node.inputs) > 2 and node.inputs[2].name
-        value = float(constant(editor, node.inputs[2]).reshape(-1)[0]) if given else 0.0
     axes = list(range(rank))
     if len(node.inputs) > 3 and node.inputs[3].name:
         axes = [int(a) % rank for a in constant(editor, node.inputs[3]).reshape(-1)]
     sides = [(0, 0)] * rank
     for i, axis in enumerate(axes):
         sides[axis] = (int(pads[i]), int(pads[i + len(axes)]))
-    return sides, value, mode
+    return sides, fill_of(editor, node), mode
+
+
+def fill_of(editor: Editor, node: Node) -> float:
+    """The number that a Pad in the mode ``constant`` brings in.
+
+    Raises:
+        Refusal: when it is no constant.
+    """
+    if editor.opset < 11:
+        return float(editor.attribute(node, "value", 0.0))
+    given = len(node.inputs) > 2 and node.inputs[2].name
+    return float(constant(editor, node.inputs[2]).reshape(-1)[0]) if given else 0.0
 
 
 def splits(editor: Editor, node: Node, channels: int) -> list[int]:

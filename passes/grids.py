@@ -16,7 +16,9 @@ import onnx_graphsurgeon as gs
 
 from passes.errors import ModelError
 from passes.flow import WEIGHTED, Flow
+from passes.geometry import fill_of
 from passes.graph import Editor, Node, is_standard
+from passes.refusal import Refusal
 
 DOMAIN = "qonnx.custom_op.general"
 """Where QONNX's quantisers live."""
@@ -164,9 +166,10 @@ class _Search:
         """The least number that a Pad brings in."""
         if self.editor.attribute(node, "mode", b"constant") not in (b"constant", "constant"):
             return 0.0
-        if len(node.inputs) > 2 and node.inputs[2].name:
-            return self._least(node.inputs[2])
-        return float(self.editor.attribute(node, "value", 0.0))
+        try:
+            return fill_of(self.editor, node)
+        except Refusal:
+            return -math.inf  # it can be anything
 
     def _group(self, name: str) -> str:
         while name in self.parent and self.parent[name] != name:

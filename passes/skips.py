@@ -22,8 +22,10 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from passes.flow import Flow, Origin
+from passes.geometry import fill_of
 from passes.graph import Editor, Node, Shape, attributes, is_standard, is_unknown
 from passes.joins import addends, is_join
+from passes.refusal import Refusal
 from passes.requantise import is_quantiser
 from passes.sides import Sides
 
@@ -236,10 +238,22 @@ def _gate(editor: Editor, flow: Flow, skip: gs.Variable, fork: str) -> str | Non
         if gate is not None:
             return gate
         carried = [t for t in editor.read_by(node) if flow.carries(t)]
-        if len(carried) != 1 or not (_is_identity(editor, node) or node.op in _PADDING - {"Concat"}):
+        if len(carried) != 1 or not _keeps_zeros(editor, node):
             return None
         tensor = carried[0]
     return None
+
+
+def _keeps_zeros(editor: Editor, node: Node) -> bool:
+    """Whether the node makes zeros of zeros, as far as that is known."""
+    if node.op == "Pad":
+        try:
+            return fill_of(editor, node) == 0
+        except Refusal:
+            return False
+    if node.op in ("Concat", "BipolarQuant", "MultiThreshold"):
+        return False
+    return _is_identity(editor, node) or node.op in _PADDING
 
 
 def _gate_of(editor: Editor, flow: Flow, node: Node) -> str | None:

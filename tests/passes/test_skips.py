@@ -481,6 +481,25 @@ def test_a_gate_must_make_the_whole_skip_path_zero(net: Net) -> None:
     assert find_skips(net.model(net.op("Add", [main, skip], "join")))[0].gate is None
 
 
+@pytest.mark.parametrize(("fill", "gate"), [(0.0, "factor"), (5.0, None)])
+def test_behind_a_gate_a_pad_brings_in_zeros(net: Net, fill: float, gate: str | None) -> None:
+    x = net.image(2)
+    pads = [net.constant(np.array([0, 1, 0, 0, 0, 1, 0, 0]), "pads"), net.constant(fill, "fill")]
+    skip = net.op("Pad", [net.op("Mul", [x, net.constant(0.5, "factor")], "scaled"), *pads], "pad", 4)
+    assert find_skips(net.model(net.op("Add", [net.conv(x, "conv", 4), skip], "join")))[0].gate == gate
+
+
+@pytest.mark.parametrize(("op", "gate"), [("Quant", "factor"), ("BipolarQuant", None)])
+def test_behind_a_gate_a_quantiser_has_a_zero(net: Net, op: str, gate: str | None) -> None:
+    x = net.image(4)
+    scaled = net.op("Mul", [x, net.constant(0.5, "factor")], "scaled")
+    rounded = net.op("Mul", [scaled, net.constant(0.1, "scale")], "rounded")
+    model = net.model(net.op("Add", [net.conv(x, "conv", 4), rounded], "join"))
+    quantiser = next(n for n in model.graph.node if n.name == "rounded")
+    quantiser.op_type, quantiser.domain = op, "qonnx.custom_op.general"
+    assert find_skips(model)[0].gate == gate
+
+
 def test_vectors_computed_tensors_and_inputs_are_no_gates(net: Net) -> None:
     x = net.image(4)
     factors = {
