@@ -142,7 +142,7 @@ def _quantiser_bits(editor: Editor, node: Node) -> int | None:
     """The width that a quantiser rounds to; None where it is not known before the graph runs."""
     if node.op == "BipolarQuant":
         return 1
-    slot = {"Quant": 3, "IntQuant": 3, "Trunc": 4}.get(node.op)
+    slot = {"Quant": 3, "IntQuant": 3, "Trunc": len(node.inputs) - 1}.get(node.op)  # Trunc's version 2 has one more
     if slot is not None and slot < len(node.inputs):
         try:
             bits = float(editor.value(node.inputs[slot]).max())

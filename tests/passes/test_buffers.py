@@ -248,6 +248,12 @@ def test_the_width_is_the_quantisers(fork: str | None, skip: str | None, width: 
     assert found.kind == "identity"
 
 
+def test_the_width_of_a_trunc_of_version_2_stands_behind_its_output_scale() -> None:
+    model = quantised("Trunc", None)
+    model.graph.node[0].input.insert(4, "scale")
+    assert find_skips(model)[0].map_bits == 2 * 16 * 5
+
+
 @pytest.mark.parametrize("bits", [float("nan"), float("inf"), -3, 0, 1e30])
 def test_a_width_that_is_none_is_not_taken(bits: float) -> None:
     assert find_skips(quantised("Quant", None, bits), bits=8)[0].map_bits == 2 * 16 * 8
