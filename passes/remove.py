@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
 
 from passes.base import Pass, register
 from passes.errors import PassError
@@ -71,7 +70,7 @@ class RemoveSkips(Pass):
             first = set(self._ranking(selection.total)[: -(-selection.total * self.stage // self.stages)])
             selection.chosen = [s for s in selection.found if number_of(s) in first]
         if self.faded:
-            selection.chosen = [s for s in selection.chosen if self._is_faded(editor, s)]
+            selection.chosen = [s for s in selection.chosen if _is_faded(editor, s)]
             if not selection.chosen and not selection.gone:
                 raise PassError(self.name, "faded", "no skip has a gate of 0", "train with gates that fade first")
         # Seen before the first edit: removing one skip moves the tensors that the next one's join reads.
@@ -108,17 +107,6 @@ class RemoveSkips(Pass):
             write_records(editor, selection.found)
         return notes
 
-    def _is_faded(self, editor: Editor, skip: Skip) -> bool:
-        if not is_own_gate(editor, skip):
-            return False
-        gate = editor.initializer(str(skip.gate))
-        assert gate is not None, "an own gate is an initialiser"
-        if gate.data_location == TensorProto.EXTERNAL and not gate.HasField("raw_data"):
-            raise PassError(
-                self.name, f"gate {skip.gate!r}", "its value lies in another file", "load the model with its weights"
-            )
-        return not np.any(numpy_helper.to_array(gate))
-
     def _ranking(self, total: int) -> list[int]:
         """The skips' numbers, the first to go first."""
         numbers = list(range(1, total + 1))
@@ -134,6 +122,10 @@ class RemoveSkips(Pass):
                 )
             return sorted(numbers, key=lambda n: -self.scores[n - 1])
         return numbers
+
+
+def _is_faded(editor: Editor, skip: Skip) -> bool:
+    return is_own_gate(editor, skip) and not np.any(editor.value(editor.tensor(str(skip.gate))))
 
 
 def _is_broadcast_free(operand: Shape, result: Shape) -> bool:
