@@ -393,7 +393,7 @@ class Editor:
         maker.outputs[place] = Tensor("")
         self._new_initializers[tensor.name] = numpy_helper.from_array(np.asarray(value), tensor.name)
         if any(map(self.is_read, maker.outputs)):
-            maker.outputs[place] = self.tensor(self.fresh(f"{tensor.name}_computed"))  # no optional one, perhaps
+            maker.outputs[place] = self.tensor(self.fresh(f"{tensor.name}_computed"))  # the node may not lack one
         else:
             self.remove(maker)
         self._touch()
