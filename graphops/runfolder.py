@@ -64,7 +64,7 @@ class RunFolder:
 
     def _claim(self, identity: str, steps: list[str], force: bool) -> None:
         owner = _read(self.path / "run.json")
-        others = [entry for entry in self.path.iterdir() if entry.name != LOCK]
+        others = [entry for entry in self.path.iterdir() if entry.name != LOCK and not entry.match(TEMPORARY)]
         if owner is None and others and not force:
             raise UserError(
                 f"{self.path} holds files that are no run's; choose another folder with --out, or pass --force."

@@ -159,6 +159,13 @@ def test_a_folder_with_other_files_is_left_alone(model: Path, tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "mine").iterdir() if path.name != ".lock"] == ["thesis.tex"]
 
 
+def test_a_run_that_was_killed_in_its_first_moment_is_no_other_file(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.01234567.tmp").write_text("half")
+    Pipeline([GateSkips()]).run(model, out=tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*.tmp"))
+
+
 def test_what_a_killed_process_left_half_written_goes(model: Path, tmp_path: Path) -> None:
     Pipeline([GateSkips()]).run(model, out=tmp_path / "run")
     out = tmp_path / "run"
