@@ -92,8 +92,10 @@ def held(folder: Path) -> Iterator[None]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise UserError(f"Another graphops is at work in {folder}; wait for it or stop it.") from error
+        except OSError as error:  # some network file systems have no locks
+            raise UserError(f"{folder} cannot be locked: {error.strerror}; choose one on another disk.") from error
         yield
 
 

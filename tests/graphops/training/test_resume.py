@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import random
 import signal
@@ -127,6 +128,15 @@ def test_ctrl_c_saves_the_very_step_and_goes_on_from_there(
 def test_two_trainings_do_not_share_a_folder(digits: DataSet, tmp_path: Path) -> None:
     with held(tmp_path), pytest.raises(UserError, match="Another graphops is at work in "):
         run(digits, tmp_path)
+
+
+def test_a_folder_without_locks_is_not_said_to_be_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(UserError, match="cannot be locked: Function not implemented; choose"), held(tmp_path):
+        pass
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
