@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ def kind(options: TrainOptions, dataset: str, height: int, width: int) -> str:
         return options.augment
     if min(height, width) < SMALLEST:
         return "none"
-    return "crop" if dataset in DIRECTED else "crop-flip"
+    return "crop" if Path(dataset).stem in DIRECTED else "crop-flip"
 
 
 def augment(images: NDArray, kind: str, padding: int, generator: np.random.Generator) -> NDArray:
@@ -27,11 +29,11 @@ def augment(images: NDArray, kind: str, padding: int, generator: np.random.Gener
     count, channels, height, width = images.shape
     padded = np.zeros((count, channels, height + 2 * padding, width + 2 * padding), images.dtype)
     padded[:, :, padding : padding + height, padding : padding + width] = images
-    top = generator.integers(0, 2 * padding + 1, (count, 1))[:, 0]
-    left = generator.integers(0, 2 * padding + 1, (count, 1))[:, 0]
+    top = generator.integers(0, 2 * padding + 1, count)
+    left = generator.integers(0, 2 * padding + 1, count)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), (2, 3))
     cropped = windows[np.arange(count), :, top, left]
     if kind == "crop-flip":
-        mirrored = generator.random((count, 1))[:, 0] < 0.5
+        mirrored = generator.random(count) < 0.5
         cropped[mirrored] = cropped[mirrored][..., ::-1]
     return cropped

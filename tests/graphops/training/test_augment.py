@@ -46,7 +46,13 @@ def test_the_generator_alone_decides() -> None:
 
 @pytest.mark.parametrize(
     ("dataset", "size", "expected"),
-    [("digits", 8, "none"), ("cifar10", 32, "crop-flip"), ("svhn", 32, "crop"), ("own.npz", 16, "crop-flip")],
+    [
+        ("digits", 8, "none"),
+        ("cifar10", 32, "crop-flip"),
+        ("svhn", 32, "crop"),
+        ("mnist.npz", 28, "crop"),
+        ("own.npz", 16, "crop-flip"),
+    ],
 )
 def test_auto_goes_by_size_and_data_set(dataset: str, size: int, expected: str) -> None:
     assert kind(TrainOptions(), dataset, size, size) == expected
