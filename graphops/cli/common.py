@@ -90,9 +90,9 @@ class ScreenWatch(Watch):
 
     def __init__(self, description: str) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             TimeElapsedColumn(),
         )
         self._screen = Console(stderr=True)

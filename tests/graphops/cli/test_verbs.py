@@ -14,11 +14,12 @@ from pathlib import Path
 import onnx
 import pytest
 from onnx import helper
+from rich.progress import TextColumn
 
 from graphops import doctor
 from graphops.cli import execute
 from graphops.cli.app import app
-from graphops.cli.common import console
+from graphops.cli.common import ScreenWatch, console
 from graphops.cli.training import flag
 from graphops.doctor import Finding
 from graphops.options import options
@@ -261,6 +262,14 @@ def test_names_that_the_terminal_cannot_show_are_spelled(
     assert execute(["remove-skips", str(path)]) == 0
     sys.stdout.flush()
     assert rb"\xe9-remove-skips.onnx" in screen.getvalue()
+
+
+def test_a_bar_shows_names_that_look_like_markup_as_they_are() -> None:
+    watch = ScreenWatch("synthesis of build[wide]")
+    watch.progress(0, 1, ":smile: [/]")
+    task = watch._bar.tasks[0]
+    shown = [str(column.render(task)) for column in watch._bar.columns if isinstance(column, TextColumn)]
+    assert shown == ["synthesis of build[wide]", ":smile: [/]"]
 
 
 def test_tables_are_whole_on_narrow_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
