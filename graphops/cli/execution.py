@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from graphops.bench import Bench
 from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_data, check_report, emit
@@ -70,11 +69,9 @@ def execute(
                 if correct is None
                 else f"{percent(accuracy)}: {correct:,} of {len(found):,} test images of {dataset.name} right."
             )
-    emit(payload, lambda screen: _show(screen, sentence), json, report)
-
-
-def _show(screen: Console, sentence: str) -> None:
-    screen.print(sentence, soft_wrap=True)
+    emit(payload, lambda screen: screen.print(sentence, soft_wrap=True), json, report)
+    if payload.get("equal", payload["count"]) < payload["count"]:
+        raise typer.Exit(1)
 
 
 def _run(

@@ -59,6 +59,14 @@ def test_the_table_names_the_bottleneck(graphops: Graphops, quantised: Path, tmp
     assert said.startswith("10 of 10 outputs as stored (10 random images")
 
 
+def test_outputs_that_are_not_as_stored_fail(graphops: Graphops, quantised: Path, tmp_path: Path) -> None:
+    assert graphops("export-hls", quantised, "-o", tmp_path / "build").code == 0
+    with np.load(tmp_path / "build" / "vectors.npz") as stored:
+        np.savez(tmp_path / "build" / "vectors.npz", inputs=stored["inputs"], outputs=stored["outputs"] + 1)
+    answer = graphops("execute", tmp_path / "build")
+    assert (answer.code, answer.out.startswith("0 of 10 outputs as stored")) == (1, True)
+
+
 def test_the_accuracy_is_that_of_the_quantised_graph(
     graphops: Graphops, quantised: Path, digits: DataSet, tmp_path: Path
 ) -> None:
