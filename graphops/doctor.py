@@ -123,5 +123,6 @@ def _disk(folder: Path) -> Finding:
 
 
 def _cores() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Finding("cores", f"{usable} usable of {os.cpu_count()}")
+    from graphops.training.engine import usable_cores
+
+    return Finding("cores", f"{usable_cores()} usable of {os.cpu_count()}")
