@@ -13,11 +13,14 @@ SMALLEST = 16  # pixels: below this a shift by four pixels moves the object out 
 DIRECTED = frozenset({"digits", "mnist", "svhn"})  # a mirrored digit is another sign, or none
 
 
-def kind(options: TrainOptions, dataset: str, height: int, width: int) -> str:
-    """``none``, ``crop`` or ``crop-flip``: what the options say, where "auto" goes by image size and data set."""
+def kind(options: TrainOptions, dataset: str, height: int, width: int, rank: int = 4) -> str:
+    """``none``, ``crop`` or ``crop-flip``: what the options say, where "auto" goes by image size and data set.
+
+    What a model takes in a tensor of ``rank`` 3, [N, channels, time], is a series: mirrored, it is another one.
+    """
     if options.augment != "auto":
         return options.augment
-    if min(height, width) < SMALLEST:
+    if min(height, width) < SMALLEST or rank == 3:
         return "none"
     return "crop" if Path(dataset).stem in DIRECTED else "crop-flip"
 

@@ -73,7 +73,7 @@ class TrainOptions:
     budget: int = _field(0, "epochs that may be added to keep to max_drop; beyond them the run stops")
     # the data
     augment: Literal["auto", "none", "crop", "crop-flip"] = _field(
-        "auto", "random crop and flip of training images; auto goes by image size and data set"
+        "auto", "random crop and flip of training images; auto goes by size and data set, none for series"
     )
     crop: int = _field(4, "pixels of padding on each side before the random crop")
     normalisation: str | None = _field(None, "name of the images' normalisation; default: the model's, else the data's")

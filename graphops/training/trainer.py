@@ -95,7 +95,8 @@ class _Run:
         self.feed = Feed(model, dataset, options.normalisation)
         self.prepared, shapes = checked(model, self.feed, dataset, options)
         options.refuse_idle(teacher is not None, bool(self.prepared.roles.gates))
-        augmentation = augment.kind(options, dataset.name, *dataset.image_shape[1:])
+        rank = self.feed(dataset.train.images[:1]).ndim
+        augmentation = augment.kind(options, dataset.name, *dataset.image_shape[1:], rank)
         self.batches = Batches(dataset.train, options.batch, options.seed, augmentation, options.crop)
         self.planned = options.steps or max(1, round(options.epochs * self.batches.epoch_steps))
 

@@ -57,3 +57,8 @@ def test_the_generator_alone_decides() -> None:
 def test_auto_goes_by_size_and_data_set(dataset: str, size: int, expected: str) -> None:
     assert kind(TrainOptions(), dataset, size, size) == expected
     assert kind(TrainOptions(augment="crop"), dataset, size, size) == "crop"
+
+
+def test_auto_leaves_series_as_they_are() -> None:
+    """Such as 40 bands of a sound at 101 moments."""
+    assert kind(TrainOptions(), "sounds.npz", 40, 101, rank=3) == "none"
