@@ -18,7 +18,7 @@ def trainable_source(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProt
     """The person's graph, where needed inlined, folded, and with statistics unshared; ``notes`` says which.
 
     Raises:
-        UserError: when a weight is out of reach or not float32.
+        UserError: when a weight is out of reach, or a weight or an input of another float type than float32.
     """
     source = onnx.ModelProto()
     source.CopyFrom(model)
@@ -50,6 +50,13 @@ def trainable_source(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProt
             raise UserError(
                 f"Node {node.name or node.output[0]!r} computes in {TensorProto.DataType.Name(kind).lower()} and "
                 "training is in float32; convert the model to float32."
+            )
+    for value in source.graph.input:
+        kind = value.type.tensor_type.elem_type
+        if value.name not in kinds and kind in FLOATS - {TensorProto.FLOAT}:
+            raise UserError(
+                f"The model's input {value.name!r} is {TensorProto.DataType.Name(kind).lower()} and training is in "
+                "float32; convert the model to float32."
             )
     return _unshared(source, notes)
 

@@ -59,9 +59,8 @@ class Teacher:
         self._names = [TEACHER + tensor for tensor in wanted]
         self._logits = TEACHER + logits
         del copy.graph.output[:]
-        copy.graph.output.extend(
-            onnx.helper.make_tensor_value_info(t, onnx.TensorProto.FLOAT, None) for t in dict.fromkeys(self._tensors)
-        )
+        # Of any type: a teacher may compute in float16.
+        copy.graph.output.extend(map(onnx.helper.make_empty_tensor_value_info, dict.fromkeys(self._tensors)))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it runs beside a training step
@@ -69,5 +68,5 @@ class Teacher:
 
     def __call__(self, images: NDArray) -> dict[str, NDArray[np.float32]]:
         values = run(self._session, self._tensors, self._feed.input_name, self._feed(images), "the teacher")
-        named = dict(zip(self._names, values, strict=True))
+        named = {name: v.astype(np.float32, copy=False) for name, v in zip(self._names, values, strict=True)}
         return {n: v.reshape(len(v), -1) if n == self._logits else v for n, v in named.items()}

@@ -158,6 +158,20 @@ def test_a_teacher_of_a_fixed_batch_follows_any(digits: DataSet) -> None:
     assert teacher(digits.train.images[:3])["graphops_loss/teacher/y"].shape == (3, 10)
 
 
+def test_a_teacher_may_compute_in_float16(digits: DataSet) -> None:
+    def answers(kind: str) -> dict[str, np.ndarray]:
+        body = "p = GlobalAveragePool(x) e = Flatten(p) y = Gemm <transB = 1> (e, w)"
+        weights = {"w": he(10, 1).astype("float32" if kind == "float" else kind)}
+        model = net(body, weights, given=f"{kind}[N,1,8,8] x", wanted=f"{kind}[N,10] y")
+        teacher = Teacher(model, digits, by_name("digits"), ["y", "e"], "y", threads=1)
+        return teacher(digits.train.images[:3])
+
+    exact, half = answers("float"), answers("float16")
+    for name, value in half.items():
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(value, exact[name], atol=5e-3)
+
+
 @pytest.mark.parametrize(
     ("model", "why"),
     [
