@@ -11,6 +11,7 @@ import onnx
 
 from passes import RemoveSkips
 from passes.base import Pass
+from passes.errors import PassError
 from passes.graph import Editor
 from passes.skips import find_skips, read_records
 
@@ -23,6 +24,9 @@ IMAGES = 2000
 
 GONE = 2.0
 """The score of a skip that is out already: no accuracy is above it, so that it stays the first to go."""
+
+STAYS = -1.0
+"""The score of a skip that cannot go, as the pass will say: no accuracy is below it, so that it is the last."""
 
 
 def is_wanted(rewriter: Pass) -> bool:
@@ -51,7 +55,10 @@ def scores(
     progress: Callable[..., Any] | None = None,
     output: str | None = None,
 ) -> tuple[float, ...]:
-    """The accuracy (0 to 1) with each single skip removed, by the skips' numbers; see ``evaluate`` for ``output``."""
+    """The accuracy (0 to 1) with each single skip removed, or `GONE` or `STAYS`, by the skips' numbers.
+
+    ``output`` is as for ``evaluate``.
+    """
     from graphops.evaluate import evaluate
 
     sample = dataclasses.replace(dataset, test=spread(dataset.train, IMAGES))
@@ -61,11 +68,15 @@ def scores(
     for number in range(1, total + 1):
         if progress is not None:
             progress(number - 1, total, f"without skip {number}")
-        if number in present:
-            without = RemoveSkips(skips=(str(number),)).apply(model).model
-            found.append(evaluate(without, sample, normalisation=normalisation, output=output).accuracy)
-        else:
+        if number not in present:
             found.append(GONE)
+            continue
+        try:
+            without = RemoveSkips(skips=(str(number),)).apply(model).model
+        except PassError:
+            found.append(STAYS)
+        else:
+            found.append(evaluate(without, sample, normalisation=normalisation, output=output).accuracy)
     return tuple(found)
 
 

@@ -19,10 +19,11 @@ from graphops.bench import Watch
 from graphops.data import DataSet
 from graphops.evaluate import evaluate
 from graphops.models import build as network
+from graphops.sensitivity import measured
 from graphops.steps import Evaluate
 from passes import GateSkips, RemoveSkips, ShortenSkips, UserError
 from passes.skips import find_skips
-from tests.graphops.training.nets import small, zeros
+from tests.graphops.training.nets import he, small, zeros
 
 QUICK: dict[str, Any] = {"steps": 3, "batch": 32, "workers": 1}
 
@@ -246,6 +247,17 @@ def test_scoring_as_a_step(tmp_path: Path) -> None:
 def test_sensitivity_is_measured_by_the_step(model: Path, tmp_path: Path) -> None:
     done = Pipeline([RemoveSkips(stage=1, order="sensitivity")], data="digits", limit=20).run(model, out=tmp_path / "r")
     assert len(done.records[1]["figures"]["scores"]) == 3
+
+
+def test_a_skip_that_cannot_go_is_the_last_by_sensitivity(digits: DataSet) -> None:
+    """As one whose main path sees the whole image in one pixel."""
+    middle = """
+    p = GlobalAveragePool(a) q = Conv(p, w1) j = Add(a, q)
+    m = Conv <pads = [1,1,1,1]> (j, w3) b = Add(m, j)
+    """
+    model = small(middle, {"w1": he(4, 4, 1, 1), "w3": he(4, 4, 3, 3)})
+    by_sensitivity = measured(RemoveSkips(stage=1, stages=2, order="sensitivity"), model, digits)
+    assert [skip.number for skip in find_skips(by_sensitivity.apply(model).model)] == ["1"]
 
 
 def test_the_output_that_is_trained_is_the_one_that_is_followed_and_scored(tmp_path: Path, digits: DataSet) -> None:
