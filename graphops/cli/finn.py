@@ -42,7 +42,9 @@ BuildFolder = Annotated[
 Data = Annotated[
     str | None, typer.Option("--data", metavar="DATA", help="Images to execute; default: the build's own test data.")
 ]
-Count = Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many images.")]
+Count = Annotated[
+    int | None, typer.Option("--count", min=1, help="Only the first so many images; default: all, 100 of a data set.")
+]
 
 
 @finn.command()
