@@ -167,9 +167,9 @@ def test_a_teacher_may_compute_in_float16(digits: DataSet) -> None:
         return teacher(digits.train.images[:3])
 
     exact, half = answers("float"), answers("float16")
-    for name, value in half.items():
-        assert value.dtype == np.float32
-        np.testing.assert_allclose(value, exact[name], atol=5e-3)
+    for name, found in half.items():
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, exact[name], atol=5e-3)
 
 
 @pytest.mark.parametrize(
