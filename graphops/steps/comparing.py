@@ -38,6 +38,7 @@ class Compare(WithYosys):
     together: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.builds) < 2:
             raise UserError("A comparison takes two builds or more; name the steps that make them.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -53,7 +54,7 @@ class ExportHls(WithImages):
         part(self.part)
         limits = (("target_fps", self.target_fps, 1e-3), ("clock_mhz", self.clock_mhz, 1), ("count", self.count, 1))
         for name, value, least in limits:
-            if value is not None and value < least:
+            if value is not None and not least <= value < math.inf:
                 raise UserError(f"An export with {name} {value:g} is impossible; give at least {least:g}.")
 
     def check_tools(self) -> None:

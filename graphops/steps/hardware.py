@@ -8,6 +8,7 @@ from typing import Any
 
 from graphops.bench import Bench
 from graphops.steps.base import Step
+from passes.errors import UserError
 
 
 class WithImages(Step):
@@ -29,11 +30,20 @@ class WithImages(Step):
 
 
 class WithYosys(Step):
-    """Counts what RTL takes; ``place`` is where whole designs are placed and routed besides, None for nowhere."""
+    """Counts what RTL takes, by ``jobs`` processes; ``place`` is where whole designs are placed and routed besides,
+    None for nowhere."""
 
     @property
     @abstractmethod
     def place(self) -> str | None: ...
+
+    @property
+    @abstractmethod
+    def jobs(self) -> int: ...
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise UserError(f"A synthesis by {self.jobs} processes is impossible; give at least 1.")
 
     @property
     def reads_weights(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -120,11 +121,14 @@ def test_steps_that_need_a_build_say_so(steps: list, sentence: str) -> None:
     [
         (lambda: export_hls("xc7z02"), "xc7z020"),
         (lambda: export_hls(target_fps=0), "at least 0.001"),
+        (lambda: export_hls(clock_mhz=math.nan), "at least 1"),
         (lambda: export_hls(fps=100), "no option 'fps'; it knows target_fps"),
         (lambda: export_hls(emitters=("vhdl",)), "emitters"),
         (lambda: simulate(count=0), "at least 1"),
         (lambda: synth("ice40"), "family is 'ice40'"),
+        (lambda: synth(jobs=0), "by 0 processes is impossible"),
         (lambda: compare("one"), "two builds"),
+        (lambda: compare("one", "two", jobs=-1), "by -1 processes is impossible"),
     ],
 )
 def test_options_that_cannot_be(make: Callable[[], object], sentence: str) -> None:
