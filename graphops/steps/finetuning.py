@@ -38,6 +38,8 @@ class Finetune(Step):
     options: TrainOptions = field(default_factory=TrainOptions)
 
     def __post_init__(self) -> None:
+        if self.teacher == "":  # as an empty variable of the shell leaves it
+            raise UserError("The teacher's name is empty; name a model, or leave the teacher out.")
         self.options.refuse_idle(taught=self.teacher is not None, gated=True)  # gates: as the model will have them
 
     @classmethod

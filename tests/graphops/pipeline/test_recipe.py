@@ -96,6 +96,7 @@ def test_steps_are_written_long_or_short() -> None:
         ("{model: a.onnx, steps: [gate-skips], model: b.onnx}", "'model' is said twice"),
         ("title: a: b", "recipe.yaml is not YAML: mapping values are not allowed here at line 1, column 9"),
         ("[" * 3000, "nested too deeply"),
+        ("steps: [finetune: {teacher: ''}]", "The teacher's name is empty"),
         ("&a [*a]", "aliases repeat too much"),
         (BOMB, "aliases repeat too much"),
         ("steps:\n- remove-skips:\n  stage: 1", "step 1: if 'stage' is an option of remove-skips, indent it further"),
