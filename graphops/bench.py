@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ class Bench:
         chosen = name or self.default_data
         if chosen is None:
             raise UserError("No data set is named; give one, e.g. data: cifar10.")
-        return chosen if chosen in names() else str(self.base / Path(chosen).expanduser())
+        return chosen if chosen in names() else str(self.base / os.path.expanduser(chosen))
 
     def data_id(self, name: str | None) -> str:
         """SHA-256, in hex, of all images and labels of a data set and how they are normalised."""
@@ -104,7 +105,7 @@ class Bench:
 
     def model_path(self, name: str) -> Path:
         """The file of the earlier step called ``name``, or the file at that path."""
-        return self.models[name] if name in self.models else self.base / Path(name).expanduser()
+        return self.models[name] if name in self.models else self.base / os.path.expanduser(name)
 
     def model_id(self, name: str) -> str:
         """What tells the model called ``name`` from others: its contents."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -166,7 +167,7 @@ def parse(content: Any, where: str, base: Path) -> Pipeline:
 
 
 def _located(path: str | None, base: Path) -> Path | None:
-    return None if path is None else base / Path(path).expanduser()
+    return None if path is None else base / os.path.expanduser(path)
 
 
 def _entry(item: Any, where: str) -> Entry:

@@ -108,7 +108,7 @@ def _folder(given: Path | None) -> Path:
     import pooch
 
     chosen = given or os.environ.get(VARIABLE) or Path(pooch.os_cache("graphops")) / "finn-plus"
-    return Path(chosen).expanduser().absolute()
+    return Path(os.path.expanduser(chosen)).absolute()
 
 
 def _inputs(

@@ -86,7 +86,7 @@ def find(archive: Archive, data_dir: Path | None = None) -> Path:
 
 
 def _root(data_dir: Path | None) -> Path:
-    return Path(data_dir or os.environ.get("GRAPHOPS_DATA") or _cache()).expanduser()
+    return Path(os.path.expanduser(data_dir or os.environ.get("GRAPHOPS_DATA") or _cache()))
 
 
 def _cache() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import pkgutil
 from collections.abc import Callable
 from functools import cache
@@ -69,7 +70,7 @@ def load(name: str | Path, data_dir: str | Path | None = None) -> DataSet:
     name = str(name)
     if name in _loaders:
         return _loaders[name](None if data_dir is None else Path(data_dir))
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     for fits, read in _readers:
         if fits(path):
             return read(path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from graphops import data
+from graphops.bench import Bench
 from graphops.data import registry
 from passes.errors import UserError
 
@@ -38,6 +39,11 @@ def test_unknown_names_get_the_nearest() -> None:
         data.load("cifar1O")
     with pytest.raises(UserError, match="there are cifar10, cifar100, digits"):
         data.load("xyz")
+
+
+def test_the_home_of_nobody_is_a_path_like_any_other() -> None:
+    with pytest.raises(UserError, match=r"There is no file ~nobody-of-that-name/x\.npz"):
+        Bench().data("~nobody-of-that-name/x.npz")
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
