@@ -6,10 +6,12 @@ normalises over each share; the running statistics are those of the whole batch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -229,15 +231,10 @@ class _Worker:
 
 def usable_cores() -> int:
     """The cores this process may use: its affinity, and the quota of its control group where there is one."""
-    import math
-    import os
-    from pathlib import Path
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = Path("/sys/fs/cgroup/cpu.max")
     try:
-        limit, period = quota.read_text().split()
-        cores = min(cores, max(1, math.floor(int(limit) / int(period))))
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(1, int(limit) // int(period)))
     except (OSError, ValueError):
         pass
     return cores

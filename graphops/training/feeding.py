@@ -101,7 +101,7 @@ def checked(model: onnx.ModelProto, feed: Feed, dataset: DataSet, options: Train
     Raises:
         UserError: when model and data do not fit each other.
     """
-    images = feed(dataset.train.images[: min(2, len(dataset.train))])
+    images = feed(dataset.train.images[:2])
     prepared = prepare(model, options.output, options.freeze, options.features, images.shape[1:])
     prepared, shapes = probe(prepared, images, prepared.features)
     classes = shapes[prepared.logits][0]
