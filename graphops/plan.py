@@ -68,7 +68,7 @@ def plan(work: Sequence[Pass | Step | Entry]) -> list[Planned]:
 
     Raises:
         UserError: when there is no step, a name is unfit for a folder or taken, or refers to no earlier step; when a
-            step needs a build that no step makes.
+            step needs a build that no step makes, or one without RTL.
     """
     entries = [item if isinstance(item, Entry) else step(item) for item in work]
     if not entries:
@@ -123,6 +123,8 @@ def _build(done: list[Planned], folder: str, where: str) -> tuple[str, str]:
     known = {planned.folder: planned for planned in done}
     at: Planned | None = known[folder]
     while at is not None and at.step is not None:
+        if at.step.makes_build and not at.step.makes_rtl:
+            raise UserError(f"Step {where} reads the RTL of {at.folder}, which makes none; add rtl to its emitters.")
         if at.step.makes_build:
             return at.folder, at.folder if at.name == at.step.name else at.name
         at = known.get(at.start or "") if at.step.keeps_model else None

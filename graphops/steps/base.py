@@ -75,6 +75,11 @@ class Step(ABC):
         return self.kind
 
     @property
+    def makes_rtl(self) -> bool:
+        """Whether the build that it makes holds RTL, which all steps that read builds look at."""
+        return False
+
+    @property
     def reads_weights(self) -> bool:
         """Whether the model's weights must be in memory."""
         return True

@@ -57,6 +57,10 @@ class ExportHls(WithImages):
             if value is not None and not least <= value < math.inf:
                 raise UserError(f"An export with {name} {value:g} is impossible; give at least {least:g}.")
 
+    @property
+    def makes_rtl(self) -> bool:
+        return "rtl" in self.emitters
+
     def check_tools(self) -> None:
         from hls_backend import verilator
 

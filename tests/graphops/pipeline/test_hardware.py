@@ -108,6 +108,7 @@ def test_without_data_test_integers_are_random(tmp_path: Path) -> None:
     [
         ([simulate()], "Step 01-simulate needs a build of the model of 00-input; put the step export-hls before it."),
         ([export_hls(), RemoveSkips(), synth()], "needs a build of the model of 02-remove-skips"),
+        ([export_hls(emitters=("finn",)), synth()], "reads the RTL of 01-export-hls, which makes none; add rtl"),
         ([export_hls(), compare("export-hls", "other")], "no step before it is called so"),
     ],
 )
