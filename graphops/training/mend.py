@@ -32,6 +32,7 @@ def mend(model: onnx.ModelProto, shapes: Shapes) -> None:
     whole_pads(model, shapes)
     row_major_pooling(model, shapes)
     averages_as_convolutions(model, shapes)
+    whole_choices(model, shapes)
     distinct_inputs(model)
     whole_layer_normalisations(model)
     prune(model, [o.name for o in model.graph.output])
@@ -330,6 +331,26 @@ def whole_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
             model.graph.initializer.append(numpy_helper.from_array(whole.reshape(-1), name))
             node.input[1] = name
             del node.input[3:]
+
+
+def whole_choices(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """The gradient of Where is wrong for what it broadcasts: that is expanded first to the size of the result."""
+
+    def expanded(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        result = node.output[0]
+        small = [k for k in (1, 2) if shapes.get(node.input[k]) != shapes.get(result)]
+        if not small or result not in shapes:
+            return [node]
+        whole, sizes = f"{result}/whole", f"{result}/sizes"
+        made = [helper.make_node("Where", node.input, [whole], name=whole)]
+        made.append(helper.make_node("Shape", [whole], [sizes], name=sizes))
+        for k in small:
+            name = f"{result}/expanded{k}"
+            made.append(helper.make_node("Expand", [node.input[k], sizes], [name], name=name))
+            node.input[k] = name
+        return [*made, node]
+
+    _rewrite(model, "Where", expanded)
 
 
 def _pooled(node: onnx.NodeProto, shapes: Shapes) -> list[int]:

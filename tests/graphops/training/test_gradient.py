@@ -96,6 +96,12 @@ OPERATORS: dict[str, tuple[str, dict[str, np.ndarray]]] = {
     "Transpose": ("t = Transpose(y) z = Mul(t, t)", {}),
     "Gather": ("z = Gather <axis = 1> (y, places)", {"places": whole(2, 0, 2)}),
     "Dropout": ("z = Dropout(y)", {}),
+    "Where": ("m = Greater(x, k0) s = Sigmoid(y) z = Where(m, y, s)", {"k0": number(0.1)}),
+    "Where of one pixel": ("m = Greater(x, k0) p = GlobalAveragePool(y) z = Where(m, p, y)", {"k0": number(0.1)}),
+    "Where of a condition for all channels": (
+        "p = ReduceMean (x, axes) m = Greater(p, k0) z = Where(m, y, k0)",
+        {"axes": whole(1), "k0": number(0.1)},
+    ),
     "LayerNormalization": ("z = LayerNormalization <axis = 1> (y, s)", {"s": he(4, 6, 6)}),
 }
 
