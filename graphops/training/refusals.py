@@ -40,5 +40,6 @@ def refuse_untrainable(model: onnx.ModelProto, found: Roles) -> None:
         if trained.isdisjoint([*node.input, *mend.captured(node)]):
             continue
         trained.update(node.output)
-        if any(a.HasField("g") or a.graphs for a in node.attribute):
+        exponent = node.input[1] if node.op_type == "Pow" else ""  # whose gradient the builder leaves out
+        if exponent in trained or any(a.HasField("g") or a.graphs for a in node.attribute):
             raise untrainable(node.name, node.op_type)

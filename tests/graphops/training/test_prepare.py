@@ -284,6 +284,11 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         {},
         "computes with weights quantised in QDQ, which cannot be trained; export the network in QONNX",
     ),
+    "a computed exponent": (
+        small("e = Exp(a) p = Sigmoid(a) b = Pow(e, p)"),
+        {},
+        r"Node 'Pow number 3 \(output b\)' \(Pow\) has no gradient",
+    ),
     "name of a gradient": (
         net(
             BODY.replace("fc_b", "fc_w_grad"),
