@@ -22,7 +22,7 @@ def kind(options: TrainOptions, dataset: str, height: int, width: int, rank: int
         return options.augment
     if min(height, width) < SMALLEST or rank == 3:
         return "none"
-    return "crop" if Path(dataset).stem in DIRECTED else "crop-flip"
+    return "crop" if Path(dataset).stem.lower() in DIRECTED else "crop-flip"
 
 
 def augment(images: NDArray, kind: str, padding: int, generator: np.random.Generator) -> NDArray:

@@ -51,6 +51,7 @@ def test_the_generator_alone_decides() -> None:
         ("cifar10", 32, "crop-flip"),
         ("svhn", 32, "crop"),
         ("mnist.npz", 28, "crop"),
+        ("MNIST", 28, "crop"),
         ("own.npz", 16, "crop-flip"),
     ],
 )
