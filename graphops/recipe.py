@@ -97,11 +97,11 @@ def read(path: Path) -> Pipeline:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}.") from error
-    except (yaml.YAMLError, ValueError) as error:  # such as the 31st of February
-        what = " ".join(str(error).replace('in "<unicode string>", ', "at ").replace("^", "").split())
-        raise UserError(f"{path} is not YAML: {what.rstrip('.')}.") from error
     except RecursionError as error:
         raise UserError(f"{path} is no recipe, for it is nested too deeply; write it flatter.") from error
+    except Exception as error:  # what YAML finds itself, or Python in the 31st of February or a float of no digits
+        what = " ".join(str(error).replace('in "<unicode string>", ', "at ").replace("^", "").split())
+        raise UserError(f"{path} is not YAML: {what.rstrip('.')}.") from error
     return parse(content, str(path), path.parent)
 
 

@@ -123,5 +123,5 @@ class Step(ABC):
         return {"kind": self.name, "settings": settings, "data": data}
 
     def beginning(self, bench: Bench) -> dict[str, Any]:
-        """What its checkpoints go by: `identity`, but for what only allows it to go on for longer."""
+        """What its checkpoints go by: `identity`, but for what only says when it is good enough."""
         return self.identity(bench)

@@ -83,6 +83,8 @@ class Finetune(Step):
     def beginning(self, bench: Bench) -> dict[str, Any]:
         found = self.identity(bench)
         found["settings"].pop("budget", None)
+        if "max_drop" in found["settings"]:
+            found["settings"]["max_drop"] = "any"
         return found
 
     @property

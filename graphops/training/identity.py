@@ -35,16 +35,20 @@ def identity(
 
 
 def refuse_other(saved: Checkpoint, own: dict[str, Any]) -> None:
-    """Refuse the checkpoint of another training; with another budget, one that went on for longer than it allows.
+    """Refuse the checkpoint of another training.
+
+    One may go on with another ``max_drop`` unless the old one has added epochs, which the new one might not have, and
+    with another ``budget`` that allows for all that were added.
 
     Raises:
         UserError: it names the first difference.
     """
-    before = saved.header["identity"]
+    before, added = saved.header["identity"], saved.header["state"].get("added", 0)
     for key in {**before, **own}:
         old, new = before.get(key), own.get(key)
-        is_beginning = key == "budget" and saved.header["state"].get("added", 0) <= (new or 0)
-        if old != new and not is_beginning:
+        is_beginning = key == "budget" and added <= (new or 0)
+        is_judged_anew = key == "max_drop" and added == 0 and old is not None and new is not None
+        if old != new and not is_beginning and not is_judged_anew:
             difference = f"another {key}" if key in _CONTENTS else f"{key}={old!r}, not {new!r}"
             raise UserError(
                 f"{saved.path.parent} holds a training with {difference}; choose another folder, or remove that one."

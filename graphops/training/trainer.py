@@ -311,9 +311,10 @@ class _Run:
             return
         last = self.checkpoints.last if self.checkpoints else None
         where = f"the last good checkpoint is {last}" if last else "there is no checkpoint"
+        clip = "a lower clip_norm" if self.options.clip_norm else "a clip_norm above 0"
         raise UserError(
             f"Training diverged at step {state.step + 1} of {self.steps} (loss {loss:.4g}, gradient norm {norm:.4g}, "
-            f"learning rate {lr:.3g}); {where}; train again in another folder with a lower lr or a lower clip_norm."
+            f"learning rate {lr:.3g}); {where}; train again in another folder with a lower lr or {clip}."
         )
 
     def _refuse_collapse(self, result: StepResult, lr: float) -> None:

@@ -346,6 +346,9 @@ def test_a_stage_below_its_teacher_stops_the_run_and_what_was_made_stays(model: 
     assert (tmp_path / "run" / "01-shorten-skips" / "model.onnx").exists()
     assert list((tmp_path / "run" / "02-finetune").glob("checkpoints/*/checkpoint-*.bin"))
     assert not (tmp_path / "run" / "02-finetune" / "model.onnx").exists()
+    stage = finetune("digits", teacher=str(good), max_drop=1.0, **(QUICK | {"steps": 1}))
+    done = Pipeline([ShortenSkips(), stage], limit=50).run(model, out=tmp_path / "run", force=True)
+    assert "Training goes on from step 1 of 1" in done.records[-1]["notes"][-1]
 
 
 def test_a_stage_with_a_larger_budget_goes_on_where_it_stopped(model: Path, tmp_path: Path) -> None:

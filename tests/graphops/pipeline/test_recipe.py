@@ -112,7 +112,10 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, sentence: str) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"a: b: c", b"title: 2026-02-31"])
+NOT_YAML = [b"a: [", b"\xff\xfe\x00", b"a: b: c", b"title: 2026-02-31", b"title: !!timestamp x"]
+
+
+@pytest.mark.parametrize("content", NOT_YAML)
 def test_what_is_no_yaml(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(content)

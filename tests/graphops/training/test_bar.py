@@ -82,6 +82,22 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(
         missed("in turn", 1)
 
 
+def test_another_bar_judges_what_missed_the_first_unless_epochs_were_added(
+    digits: DataSet, network: onnx.ModelProto, taught: onnx.ModelProto, tmp_path: Path
+) -> None:
+    strict = dataclasses.replace(FAST, steps=1, max_drop=0.0, budget=0, lr=1e-4)
+    with pytest.raises(MissedBar) as error:
+        train(network, digits, strict, teacher=taught, folder=tmp_path)
+    lax = dataclasses.replace(strict, max_drop=1.0)
+    found = train(network, digits, lax, teacher=taught, folder=tmp_path)
+    assert same_values(found.model, error.value.trained.model)
+    assert found.history == error.value.trained.history
+    with pytest.raises(MissedBar):
+        train(network, digits, dataclasses.replace(strict, budget=1), teacher=taught, folder=tmp_path)
+    with pytest.raises(UserError, match=r"max_drop=0\.0, not 1\.0; choose another folder"):
+        train(network, digits, dataclasses.replace(lax, budget=1), teacher=taught, folder=tmp_path)
+
+
 def test_without_a_teacher_there_is_no_bar(digits: DataSet, network: onnx.ModelProto) -> None:
     with pytest.raises(UserError, match="`max_drop` needs a teacher, and there is none"):
         train(network, digits, FAST)
