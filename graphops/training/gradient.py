@@ -35,7 +35,7 @@ def gradient_graph(
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     _as_inputs(copy, {*trained, *inputs})
-    copy = with_shapes(copy)
+    copy = with_shapes(copy, data_prop=True)
     held = _hidden(copy).difference(trained, inputs)
     placeholders = Placeholders(copy, trained)
     constants = _as_inputs(copy, held)

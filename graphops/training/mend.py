@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from graphops.quantisers import with_shapes
 from passes.errors import UserError
@@ -248,12 +248,16 @@ def splits_as_gathers(model: onnx.ModelProto, shapes: Shapes) -> None:
 
 
 def distinct_inputs(model: onnx.ModelProto) -> None:
-    """The builder defines a gradient twice where a node reads one tensor twice: the second reads a copy."""
+    """The builder defines a gradient twice where a node reads one tensor twice: the second reads a copy.
+
+    Not of whole numbers, which have no gradient: sizes could not be inferred through copies.
+    """
+    whole = {i.name for i in model.graph.initializer if i.data_type != TensorProto.FLOAT}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         seen: set[str] = set()
         for place, tensor in enumerate(node.input):
-            if tensor and tensor in seen:
+            if tensor and tensor in seen and tensor not in whole:
                 copy = f"{node.output[0]}/input{place}"
                 nodes.append(helper.make_node("Identity", [tensor], [copy], name=copy))
                 node.input[place] = copy

@@ -93,6 +93,11 @@ OPERATORS: dict[str, tuple[str, dict[str, np.ndarray]]] = {
     "ReduceMean": ("z = ReduceMean <keepdims = 0> (y, axes)", {"axes": whole(2, -1)}),
     "ReduceSum": ("z = ReduceSum (y, axes)", {"axes": whole(1)}),
     "Reshape": ("z = Reshape(y, shape)", {"shape": whole(0, -1)}),
+    "Reshape by a computed size": (
+        "p = GlobalAveragePool(y) s = Shape(y) first = Slice(s, zero, two) size = Concat <axis = 0> (first, one, one) "
+        "gate = Reshape(p, size) z = Mul(y, gate)",
+        {"zero": whole(0), "one": whole(1), "two": whole(2)},
+    ),
     "Transpose": ("t = Transpose(y) z = Mul(t, t)", {}),
     "Gather": ("z = Gather <axis = 1> (y, places)", {"places": whole(2, 0, 2)}),
     "Dropout": ("z = Dropout(y)", {}),
