@@ -33,6 +33,7 @@ def mend(model: onnx.ModelProto, shapes: Shapes) -> None:
     row_major_pooling(model, shapes)
     averages_as_convolutions(model, shapes)
     whole_choices(model, shapes)
+    vectors_as_matrices(model, shapes)
     distinct_inputs(model)
     whole_layer_normalisations(model)
     prune(model, [o.name for o in model.graph.output])
@@ -338,15 +339,17 @@ def whole_pads(model: onnx.ModelProto, shapes: Shapes) -> None:
 
 
 def whole_choices(model: onnx.ModelProto, shapes: Shapes) -> None:
-    """The gradient of Where is wrong for what it broadcasts: that is expanded first to the size of the result."""
+    """The gradients of Where and of Pow's base are wrong for what they broadcast: expand it to the result's size."""
+    places = {"Where": (1, 2), "Pow": (0,)}
 
     def expanded(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         result = node.output[0]
-        small = [k for k in (1, 2) if shapes.get(node.input[k]) != shapes.get(result)]
-        if not small or result not in shapes:
+        size = shapes.get(result)
+        small = [k for k in places[node.op_type] if size is None or shapes.get(node.input[k]) != size]
+        if not small:
             return [node]
         whole, sizes = f"{result}/whole", f"{result}/sizes"
-        made = [helper.make_node("Where", node.input, [whole], name=whole)]
+        made = [helper.make_node(node.op_type, node.input, [whole], name=whole)]
         made.append(helper.make_node("Shape", [whole], [sizes], name=sizes))
         for k in small:
             name = f"{result}/expanded{k}"
@@ -354,7 +357,29 @@ def whole_choices(model: onnx.ModelProto, shapes: Shapes) -> None:
             node.input[k] = name
         return [*made, node]
 
-    _rewrite(model, "Where", expanded)
+    for kind in places:
+        _rewrite(model, kind, expanded)
+
+
+def vectors_as_matrices(model: onnx.ModelProto, shapes: Shapes) -> None:
+    """The gradient of MatMul is wrong for vectors: give them the axis of length 1, and take it from the result."""
+
+    def product(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        vectors = [k for k in (0, 1) if len(shapes.get(node.input[k], [])) == 1]
+        result, made = node.output[0], []
+        for k in vectors:
+            matrix, axis = f"{result}/matrix{k}", f"{result}/axis{k}"
+            model.graph.initializer.append(numpy_helper.from_array(np.array([k]), axis))
+            made.append(helper.make_node("Unsqueeze", [node.input[k], axis], [matrix], name=matrix))
+            node.input[k] = matrix
+        if vectors:
+            whole, axes = f"{result}/whole", f"{result}/axes"
+            model.graph.initializer.append(numpy_helper.from_array(np.array(vectors) - 2, axes))
+            made.append(helper.make_node("MatMul", node.input, [whole], name=whole))
+            node = helper.make_node("Squeeze", [whole, axes], [result], name=node.name)
+        return [*made, node]
+
+    _rewrite(model, "MatMul", product)
 
 
 def _pooled(node: onnx.NodeProto, shapes: Shapes) -> list[int]:
