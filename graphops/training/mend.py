@@ -25,6 +25,7 @@ def mend(model: onnx.ModelProto, shapes: Shapes) -> None:
         UserError: where one needs a shape that is unknown.
     """
     splits_as_gathers(model, shapes)
+    parts_without_gradient(model)
     sums_as_adds(model)
     drop_dropout(model)
     explicit_permutations(model, shapes)
@@ -246,6 +247,33 @@ def splits_as_gathers(model: onnx.ModelProto, shapes: Shapes) -> None:
         return made
 
     _rewrite(model, "Split", gathers)
+
+
+def parts_without_gradient(model: onnx.ModelProto) -> None:
+    """Slices, or Gathers, that cover a tensor are made a Split, with its garbage: a part without gradient reads a copy.
+
+    (Max of one tensor is a copy that the runtime's optimiser leaves.)
+    """
+    floats = {
+        value.name
+        for value in with_shapes(model).graph.value_info
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    reached = {o.name for o in model.graph.output}  # by the gradient
+    for node in reversed(model.graph.node):
+        if not reached.isdisjoint(node.output):
+            reached.update(floats.intersection(node.input))
+    parts = [n for n in model.graph.node if n.op_type in ("Slice", "Gather") and n.input[0] in floats]
+    whole = {n.input[0] for n in parts if n.output[0] in reached}
+    idle = {n.output[0] for n in parts if n.output[0] not in reached and n.input[0] in whole}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        if node.output[0] in idle:
+            copy = f"{node.output[0]}/input"
+            nodes.append(helper.make_node("Max", [node.input[0]], [copy], name=copy))
+            node.input[0] = copy
+        nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    _replace_nodes(model, nodes)
 
 
 def distinct_inputs(model: onnx.ModelProto) -> None:

@@ -88,6 +88,10 @@ OPERATORS: dict[str, tuple[str, dict[str, np.ndarray]]] = {
         "z1, z2 = Split <axis = 1, num_outputs = 2> (y) s = Shape(z2) z = Reshape(z1, s)",
         {},
     ),
+    "Slices of which one gives but its shape": (
+        "z1 = Slice(y, zero, two, one) z2 = Slice(y, two, four, one) s = Shape(z2) z = Reshape(z1, s)",
+        {"zero": whole(0), "one": whole(1), "two": whole(2), "four": whole(4)},
+    ),
     "MaxPool": ("z = MaxPool <kernel_shape = [3,3], strides = [2,2], pads = [0,1,1,0]> (y)", {}),
     "MaxPool SAME": ('z = MaxPool <kernel_shape = [3,3], strides = [2,2], auto_pad = "SAME_UPPER"> (y)', {}),
     "MaxPool column-major": ("z = MaxPool <kernel_shape = [2,2], storage_order = 1> (y)", {}),
