@@ -296,15 +296,16 @@ def distinct_inputs(model: onnx.ModelProto) -> None:
 
 
 def row_major_pooling(model: onnx.ModelProto, shapes: Shapes) -> None:
-    """The gradient of MaxPool is wrong for column-major indices; without an output for them, the order is nothing.
+    """The gradient of MaxPool is wrong for column-major indices; where nothing reads them, the order is nothing.
 
     Raises:
         UserError: where the input's size is unknown: that gradient would end the process.
     """
+    read = {i for node in model.graph.node for i in node.input if i}
     for node in model.graph.node:
         if node.op_type == "MaxPool":
             _pooled(node, shapes)
-        if node.op_type == "MaxPool" and len([o for o in node.output if o]) == 1:
+        if node.op_type == "MaxPool" and read.isdisjoint(node.output[1:]):
             for attribute in node.attribute:
                 if attribute.name == "storage_order":
                     attribute.i = 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import onnx
+from onnx import TensorProto, helper
 
-from graphops.quantisers import is_quantiser
+from graphops.quantisers import is_quantiser, with_shapes
 from graphops.training import mend
 from graphops.training.gradient import SUFFIX, untrainable
 from graphops.training.readable import STANDARD
-from graphops.training.roles import Roles
+from graphops.training.roles import FLOATS, Roles
 from passes.errors import UserError
 
 
@@ -35,11 +36,31 @@ def refuse_gradient_names(model: onnx.ModelProto) -> None:
 
 def refuse_untrainable(model: onnx.ModelProto, found: Roles) -> None:
     """What makes the runtime's gradient builder end the process, or compute a wrong gradient without a word."""
-    trained = set(found.trained)  # and all that depends on it
+    kinds = {v.name: v.type.tensor_type.elem_type for v in with_shapes(model).graph.value_info}
+    read = {i for n in model.graph.node for i in n.input if i}.union(o.name for o in model.graph.output)
+    trained = set(found.trained)  # and all that depends on it, but no sizes, places and truths
     for node in model.graph.node:
         if trained.isdisjoint([*node.input, *mend.captured(node)]):
             continue
-        trained.update(node.output)
-        exponent = node.input[1] if node.op_type == "Pow" else ""  # whose gradient the builder leaves out
-        if exponent in trained or any(a.HasField("g") or a.graphs for a in node.attribute):
+        if _without_gradient(node, trained, read):
             raise untrainable(node.name, node.op_type)
+        trained.update(o for o in node.output if kinds.get(o, TensorProto.FLOAT) in FLOATS)
+
+
+def _without_gradient(node: onnx.NodeProto, trained: set[str], read: set[str]) -> bool:
+    """Whether the builder ends the process at ``node``, or takes it for what it is not."""
+    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    further_outputs_read = not read.isdisjoint(node.output[1:])
+    match node.op_type:
+        case "Pow" | "Clip" | "Pad":  # of which it leaves out an exponent, a bound, a value
+            return not trained.isdisjoint(node.input[1:])
+        case "LeakyRelu":  # whose sign it takes from the result
+            return values.get("alpha", 0) < 0
+        case "ScatterND" | "ScatterElements":  # which it takes to overwrite
+            return values.get("reduction", b"none") != b"none"
+        case "LayerNormalization":
+            return further_outputs_read
+        case "MaxPool":
+            return bool(values.get("storage_order")) and further_outputs_read
+        case kind:
+            return kind in ("LSTM", "GRU") or any(a.HasField("g") or a.graphs for a in node.attribute)

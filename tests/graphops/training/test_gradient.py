@@ -95,6 +95,7 @@ OPERATORS: dict[str, tuple[str, dict[str, np.ndarray]]] = {
     "MaxPool": ("z = MaxPool <kernel_shape = [3,3], strides = [2,2], pads = [0,1,1,0]> (y)", {}),
     "MaxPool SAME": ('z = MaxPool <kernel_shape = [3,3], strides = [2,2], auto_pad = "SAME_UPPER"> (y)', {}),
     "MaxPool column-major": ("z = MaxPool <kernel_shape = [2,2], storage_order = 1> (y)", {}),
+    "MaxPool column-major with places": ("z, places = MaxPool <kernel_shape = [2,2], storage_order = 1> (y)", {}),
     "AveragePool": ("z = AveragePool <kernel_shape = [3,3], pads = [1,1,1,1], strides = [2,2]> (y)", {}),
     "AveragePool over a part": ("z = AveragePool <kernel_shape = [3,2], strides = [2,2], ceil_mode = 1> (y)", {}),
     "AveragePool of one dimension": (
@@ -195,6 +196,12 @@ UNTRAINABLE = {
     "ReduceMax": "m = ReduceMax(a) b = Mul(a, m)",
     "Pad": 'b = Pad <mode = "reflect"> (a, pads)',
     "Einsum": 'b = Einsum <equation = "nchw->nchw"> (a)',
+    "LSTM": "s = Reshape(a, sequence) t, h, c = LSTM <hidden_size = 8> (s, lstm_w, lstm_r, , , start, start) "
+    "b = Reshape(t, image)",
+    "LeakyRelu": "b = LeakyRelu <alpha = -0.5> (a)",
+    "ScatterND": 'b = ScatterND <reduction = "add"> (a, place, patch)',
+    "LayerNormalization": "n, mean, deviation = LayerNormalization (a, eight, eight) b = Mul(n, deviation)",
+    "Clip": "m = ReduceMean <keepdims = 0> (a) b = Clip(a, , m)",
     "If": "b = If (yes) <then_branch = t () => (float[N,4,8,8] p) { p = Relu(a) }, "
     "else_branch = e () => (float[N,4,8,8] q) { q = Tanh(a) }>",
 }
@@ -205,6 +212,14 @@ MORE = {
     "scales": np.array([1, 1, 2, 2], np.float32),
     "pads": whole(0, 0, 1, 1, 0, 0, 1, 1),
     "yes": np.array(True),
+    "sequence": whole(-1, 4, 64),
+    "lstm_w": he(1, 32, 64),
+    "lstm_r": he(1, 32, 8),
+    "start": np.zeros((1, 4, 8), np.float32),
+    "image": whole(-1, 4, 8, 1),
+    "place": whole(0).reshape(1, 1),
+    "patch": he(1, 4, 8, 8),
+    "eight": he(8),
 }
 
 

@@ -130,6 +130,10 @@ def test_a_closing_softmax_is_left_out_of_the_logits(closing: str, logits: str) 
     assert prepare(model).logits == logits
 
 
+def test_numbers_computed_from_sizes_alone_need_no_gradient() -> None:
+    prepare(small("s = Size(a) f = Cast <to = 1> (s) c = Clip(a, , f) r = Relu(c) b = Pow(r, f)"))
+
+
 def test_logits_of_one_pixel_are_flattened() -> None:
     weights = {**WEIGHTS, "fc_w": he(10, 4, 1, 1)}
     prepared = prepare(net(f"{POOLED} y = Conv(pooled, fc_w, fc_b)", weights, wanted="float[N,10,1,1] y"))
@@ -288,6 +292,18 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         small("e = Exp(a) p = Sigmoid(a) b = Pow(e, p)"),
         {},
         r"Node 'Pow number 3 \(output b\)' \(Pow\) has no gradient",
+    ),
+    "a computed padding": (
+        small("m = ReduceMean <keepdims = 0> (a) b = Pad(a, pads, m)", {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])}),
+        {},
+        r"Node 'Pad number 2 \(output b\)' \(Pad\) has no gradient",
+    ),
+    "column-major places that are read": (
+        small(
+            "p, i = MaxPool <kernel_shape = [2,2], storage_order = 1> (a) f = Cast <to = 1> (i) b = Mul(p, f)",
+        ),
+        {},
+        r"Node 'MaxPool number 1 \(output p\)' \(MaxPool\) has no gradient",
     ),
     "name of a gradient": (
         net(
