@@ -15,7 +15,7 @@ from hls_backend.lowering.state import Judge, State, grid
 from hls_backend.lowering.wire import Numbers, Value
 from hls_backend.progression import fit
 from hls_backend.quantisers import Quantiser, read_quantiser
-from hls_backend.thresholds import is_identity, search, try_direction
+from hls_backend.thresholds import Map, is_identity, search, try_direction
 from passes.graph import Node, label
 
 _MOST_STEPS = 2**10 - 1
@@ -37,7 +37,8 @@ def quantise(state: State, node: Node) -> Value:
     name = state.builder.name(f"{node.name or tensor}_thresholds")
     judge = Judge(value, quantiser, name)
     low, high = (judge.levels(ends[None])[0] for ends in (wire.numbers.low, wire.numbers.high))
-    if is_identity(judge.levels, value.channels, *wire.numbers.span):
+    levels = _tried(judge) if value.direction() is None else judge.levels
+    if is_identity(levels, value.channels, *wire.numbers.span):
         wire, private = wire.read_as(tensor, step, offset), value.private
     else:
         base, top = int(low.min()), max(int(high.max()), int(low.min()) + 1)
@@ -45,7 +46,7 @@ def quantise(state: State, node: Node) -> Value:
             raise LoweringError(
                 label(node), f"it makes {top - base + 1} levels of an accumulator", "quantise activations to 8 bits"
             )
-        thresholds = search(judge.levels, value.channels, *wire.numbers.span, base, top)
+        thresholds = search(levels, value.channels, *wire.numbers.span, base, top)
         rows, columns, _ = wire.shape
         progression = fit(thresholds, *wire.numbers.span)
         layer = Thresholding(name, (rows, columns), thresholds, base, wire.type, least(base, top), progression)
@@ -66,8 +67,7 @@ def _rising(state: State, value: Value, quantiser: Quantiser) -> Value:
     value = settled(state, value)
     direction = value.direction()
     if direction is None:
-        judge = Judge(value, quantiser, "")
-        direction = try_direction(judge.levels, value.channels, *value.wire.numbers.span)
+        direction = try_direction(_tried(Judge(value, quantiser, "")), value.channels, *value.wire.numbers.span)
         if direction is None or (direction == 2).any():
             culprit = _culprit(value)
             raise LoweringError(
@@ -79,6 +79,12 @@ def _rising(state: State, value: Value, quantiser: Quantiser) -> Value:
         wire = state.builder.flip(value.wire, np.where(direction < 0, -1, 1), value.private)
         value = replace(value, wire=wire)
     return value
+
+
+def _tried(judge: Judge) -> Map:
+    """The levels; of integers that do not occur on their channel, where it may turn round, those of the nearest."""
+    numbers = judge.value.wire.numbers
+    return lambda integers: judge.levels(np.clip(integers, numbers.low, numbers.high))
 
 
 def _culprit(value: Value) -> Node:

@@ -253,6 +253,15 @@ def test_a_function_of_unknown_direction_is_tried_on_every_integer() -> None:
     assert kinds(dataflow) == {"MVAU": 1, "Thresholding": 1}
 
 
+def test_a_function_may_turn_round_at_integers_that_do_not_occur() -> None:
+    """The second channel is turned round: the first one's integers stay 0 to 3, and all channels' become -9 to 3."""
+    net = Net((1, 4, 4))
+    y = net.node("Conv", net.quant("x", 0.5, 2), net.value(np.reshape([1, 3], (2, 1, 1, 1))))
+    y = net.node("Mul", y, net.value(np.reshape([1, -1], (2, 1, 1))))
+    y = net.node("PRelu", y, net.value(np.reshape([-1, 1], (2, 1, 1))))
+    same_as_qonnx(net.model(net.quant(y, 0.5, 5, signed=True)), net.images(3))
+
+
 def test_a_cast_to_integers_truncates() -> None:
     net = Net((2, 4, 4))
     y = net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4)
