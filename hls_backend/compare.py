@@ -93,8 +93,10 @@ class _Lockstep:
     def _tensor(self, name: str, stream: Stream) -> None:
         theirs = np.asarray(self.context[name])
         layout = self.lowered.layouts[name]
-        integers = np.round((layout.to_stream(theirs, stream.shape) - stream.bias) / stream.scale).astype(np.int64)
-        ours = self.ours[stream.name].reshape(integers.shape).astype(np.int64)
+        constant = stream.scale == 0  # there any integer stands for the bias
+        steps = (layout.to_stream(theirs, stream.shape) - stream.bias) / np.where(constant, 1, stream.scale)
+        ours = self.ours[stream.name].reshape(steps.shape).astype(np.int64)
+        integers = np.round(steps).astype(np.int64) + np.where(constant, ours, 0)
         self.found.values += ours.size
         differ = ours != integers
         if not differ.any():
@@ -102,29 +104,29 @@ class _Lockstep:
         excused = 0
         judge = self.lowered.judges.get(name)
         if judge is not None:
-            low, high = self._bounds(judge, stream)
-            excused = int((differ & (low <= integers) & (integers <= high)).sum())
+            exact, low, high = self._levels(judge, stream)
+            excused = int((differ & (ours == exact) & (low <= integers) & (integers <= high)).sum())
             values = (stream.scale * ours + stream.bias).astype(theirs.dtype)
             self.context[name] = np.where(layout.from_stream(differ), layout.from_stream(values), theirs)
         self.found.boundary += excused
         if differ.sum() > excused:
             self.found.mismatches[name] = int(differ.sum()) - excused
 
-    def _bounds(self, judge: Judge, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest levels of ``stream`` that float32 rounding before its quantiser can give."""
+    def _levels(self, judge: Judge, stream: Stream) -> list[np.ndarray]:
+        """The levels of ``stream`` by its judge, and the least and the greatest that float32 rounding can make them."""
         layer = self.dataflow.layer(judge.layer)
         (before,) = self.dataflow.inputs_of(layer)
         integers = self.ours[before.name]
         tolerance = _ULP * (16 + 2 * sqrt(self._terms(before))) * judge.magnitude()
         flat = integers.reshape(-1, judge.value.channels)
-        low, high = (judge.levels(flat, shift).reshape(integers.shape) for shift in (-tolerance, tolerance))
+        found = [judge.levels(flat, shift).reshape(integers.shape) for shift in (0.0, -tolerance, tolerance)]
         (after,) = self.dataflow.outputs_of(layer)
         while after.tensor != stream.tensor:  # poolings that waited for the quantiser
             assert after.target is not None, "the thresholds lead to the stream"
             layer = self.dataflow.layer(after.target.layer)
-            (low,), (high,) = layer.execute(low), layer.execute(high)
+            found = [layer.execute(levels)[0] for levels in found]
             (after,) = self.dataflow.outputs_of(layer)
-        return low, high
+        return found
 
     def _terms(self, stream: Stream) -> int:
         """The length of the sums that a stream's integers are."""

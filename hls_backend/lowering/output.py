@@ -52,7 +52,7 @@ def output(state: State, name: str, classify: bool) -> Wire:
             label(last), "it makes a float after the last quantiser", "put a Quant after it, or drop it"
         )
     wire = value.wire
-    if value.steps:
+    if value.steps or not wire.tensor:  # a pooling's wire has no tensor
         if wire.tensor in state.judges:
             state.judges[value.tensor] = state.judges[wire.tensor]
         wire = wire.read_as(value.tensor, *affine)

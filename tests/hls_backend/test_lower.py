@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
 from hls_backend import LoweringError, execute, lower, qonnx_execution
+from hls_backend.compare import compare
 from hls_backend.datatypes import named
 from hls_backend.fifo import insert_fifos
 from hls_backend.layers import (
@@ -434,6 +437,30 @@ def test_without_classes_accumulators_leave() -> None:
     dataflow = lower(model, classify=False).dataflow
     assert [n.op for n in dataflow.layers] == ["MVAU"]
     np.testing.assert_allclose(dataflow.outputs[0].bias, [0.5, -1.0, 0.0, 2.0])
+
+
+def test_a_channel_that_a_scale_of_zero_switches_off_is_its_bias() -> None:
+    net = Net((2, 4, 4))
+    y = net.node("Mul", net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1)), net.value(np.reshape([0, 1, -1], (3, 1, 1))))
+    same_as_qonnx(net.model(y), net.images(3))
+
+
+def test_a_pooled_output_is_compared() -> None:
+    net = Net((2, 4, 4))
+    y = net.node("MaxPool", net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1)), kernel_shape=[2, 2])
+    (stream,) = same_as_qonnx(net.model(y), net.images(3)).dataflow.outputs
+    assert stream.tensor == y
+
+
+def test_thresholds_that_are_not_the_graph_s_are_found() -> None:
+    net = Net((2, 4, 4))
+    model = net.model(net.quant(net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4), 0.2, 4, signed=True))
+    lowered, images = lower(model), net.images(3)
+    layer = only(lowered.dataflow, Thresholding)
+    wrong = replace(layer, thresholds=layer.thresholds + 1, progression=None)
+    dataflow = replace(lowered.dataflow, layers=(*lowered.dataflow.layers[:-1], wrong))
+    assert compare(model, lowered, images).equal
+    assert not compare(model, replace(lowered, dataflow=dataflow), images).equal
 
 
 def test_what_no_output_needs_is_left_out() -> None:
