@@ -19,7 +19,7 @@ def add(state: State, node: Node) -> Value:
         return state.value(node, 0).renamed(node.outputs[0].name)
     if node.op == "Sum" and len(node.inputs) != 2:
         raise LoweringError(label(node), f"it adds {len(node.inputs)} tensors", "add two at a time")
-    if len(carried) < 2 or state.value(node, 0).wire.root is state.value(node, 1).wire.root:
+    if len(carried) < 2 or state.value(node, 0).wire is state.value(node, 1).wire:
         return elementwise(state, node)
     return _join(state, node)
 

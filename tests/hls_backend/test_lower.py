@@ -521,6 +521,14 @@ def test_a_sum_of_two_is_an_add(other: str) -> None:
     same_as_qonnx(net.model(net.node("Sum", y, net.value(0.5))), net.images(3))
 
 
+def test_a_stream_is_added_to_itself_behind_a_quantiser_that_changes_nothing() -> None:
+    net = Net((2, 4, 4))
+    x = net.quant("x", 0.5, 4)
+    y = net.node("Add", x, net.quant(net.node("Relu", x), 0.5, 4))
+    dataflow = same_as_qonnx(net.model(net.quant(y, 0.7, 4)), net.images(3)).dataflow
+    assert [layer.op for layer in dataflow.layers] == ["DuplicateStreams", "ElementwiseAdd", "Thresholding"]
+
+
 def test_a_quantised_constant_is_added() -> None:
     net = Net((2, 3, 3))
     y = net.conv(net.quant("x", 0.25, 4), 2, 4, (1, 1), bits=3)
