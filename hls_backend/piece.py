@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -59,7 +59,7 @@ class Piece:
             The results, likewise.
 
         Raises:
-            LoweringError: when the piece is not one function a channel.
+            LoweringError: when the piece is not one function a channel, or makes no number.
         """
         if not self.nodes:
             return values
@@ -70,7 +70,18 @@ class Piece:
         gathered = self.layout.gather(result)
         if gathered is None or gathered.shape != values.shape:
             raise self._refusal("it differs between pixels")
+        if np.isnan(gathered).any():
+            reason = "it makes no number of some integers that it may be given"
+            raise LoweringError(label(self._without_number(values)), reason, "put a Clip to its domain before it")
         return gathered
+
+    def _without_number(self, values: np.ndarray) -> Node:
+        """The first node that makes NaN of some of ``values``."""
+        for end, node in enumerate(self.nodes, 1):
+            part = replace(self, nodes=self.nodes[:end], result=node.outputs[0].name)
+            if np.isnan(part._evaluator(self.layout.spread(values))).any():
+                return node
+        raise AssertionError("the last node made NaN")
 
     def _refusal(self, reason: str) -> LoweringError:
         return LoweringError(label(self.nodes[-1]), reason, "make it one function a channel, or take it out")

@@ -77,6 +77,15 @@ def test_functions_that_rise_and_fall(function: str) -> None:
     assert ("Mul" if function == "Mish" else function) in text
 
 
+@pytest.mark.parametrize("function", ["Log", "Sqrt"])
+def test_functions_that_are_not_defined_everywhere(function: str) -> None:
+    net = Net((2, 4, 4))
+    y = net.conv(net.quant("x", 0.5, 4, signed=True), 2, 2, (1, 1), bits=4)
+    y = net.node("Relu", net.node(function, net.node("HardSwish", net.node("Mul", y, net.value(0.5)))))
+    text = refused(net.model(net.quant(y, 0.02, 8)))
+    assert re.match(f"{function} .* it makes no number of some integers that it may be given; put a Clip", text)
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
