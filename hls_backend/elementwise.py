@@ -18,9 +18,7 @@ ELEMENTWISE = BINARY | frozenset(
     "ThresholdedRelu".split()
 )
 
-_RISING = frozenset(
-    "Atan Asinh Ceil Clip Erf Exp Floor Relu Round Selu Sigmoid Sign Softplus Softsign Tanh Min Max".split()
-)
+_RISING = frozenset("Atan Asinh Ceil Clip Erf Exp Floor Relu Round Sigmoid Sign Softplus Softsign Tanh Min Max".split())
 
 
 def direction(node: Node, constants: Mapping[str, np.ndarray], slot: int) -> np.ndarray | None:
@@ -35,8 +33,8 @@ def direction(node: Node, constants: Mapping[str, np.ndarray], slot: int) -> np.
         return np.ones((), int)
     if node.op == "Neg":
         return -np.ones((), int)
-    if node.op in ("LeakyRelu", "Elu", "Celu", "HardSigmoid", "ThresholdedRelu"):
-        return np.ones((), int) if found.get("alpha", 0) >= 0 else None  # every default is positive
+    if node.op in ("LeakyRelu", "Elu", "Celu", "Selu", "HardSigmoid", "ThresholdedRelu"):  # every default is positive
+        return np.ones((), int) if min(found.get("alpha", 0), found.get("gamma", 0)) >= 0 else None
     other = constants.get(node.inputs[1 - slot].name) if node.op in BINARY and slot < 2 else None
     if node.op in ("Add", "Sum") or (node.op == "Sub" and slot == 0):
         return np.ones((), int)

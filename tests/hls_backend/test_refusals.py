@@ -67,11 +67,14 @@ def test_a_join_of_different_shapes() -> None:
     assert "FINN adds streams of one shape only" in refused(net.model(net.node("Add", x, pooled)))
 
 
-@pytest.mark.parametrize("function", ["Abs", "Cos", "Mish"])
+@pytest.mark.parametrize("function", ["Abs", "Cos", "Mish", "Selu"])
 def test_functions_that_rise_and_fall(function: str) -> None:
     net = Net((2, 4, 4))
     y = net.conv(net.quant("x", 0.5, 4, signed=True), 2, 2, (1, 1), bits=4)
-    y = net.node(function, y) if function != "Mish" else net.node("Mul", y, net.node("Tanh", net.node("Softplus", y)))
+    if function == "Mish":
+        y = net.node("Mul", y, net.node("Tanh", net.node("Softplus", y)))
+    else:
+        y = net.node(function, y, **({"alpha": -1.0} if function == "Selu" else {}))
     text = refused(net.model(net.quant(y, 0.02, 8, signed=True)))
     assert "it rises and falls, and thresholds only count upwards; use ReLU" in text
     assert ("Mul" if function == "Mish" else function) in text
