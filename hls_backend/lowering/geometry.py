@@ -45,11 +45,11 @@ def window(node: Node, value: Value, kernel: tuple[int, ...] | None = None) -> W
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         sizes = value.shape[-1 - len(size) : -1]
         spans = [d * (k - 1) + 1 for k, d in zip(size, dilations, strict=True)]
-        total = [max(0, (-(-n // s) - 1) * s + k - n) for n, s, k in zip(sizes, strides, spans, strict=True)]
-        less, more = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
-        pads = less + more if auto == "SAME_UPPER" else more + less
+        total = [(-(-n // s) - 1) * s + k - n for n, s, k in zip(sizes, strides, spans, strict=True)]
+        first = tuple(int((t + (auto == "SAME_LOWER")) / 2) for t in total)  # below 0, onnxruntime crops
+        pads = first + tuple(max(0, t - f) for t, f in zip(total, first, strict=True))
     if min(pads, default=0) < 0:
-        raise LoweringError(label(node), "its pads are negative", "crop outside of the network")
+        raise LoweringError(label(node), "its pads are negative", "crop outside of the network, and write pads out")
     if len(size) == 1:
         return Window((1, size[0]), (1, strides[0]), (0, pads[0], 0, pads[1]), (1, dilations[0]))
     return Window(size, strides, pads, dilations)

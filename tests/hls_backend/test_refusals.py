@@ -259,6 +259,15 @@ def test_a_model_without_a_layer() -> None:
     assert text == "The model does no more than quantise its input, which is the host's part; give it a layer."
 
 
+@pytest.mark.parametrize("operator", ["Conv", "MaxPool"])
+def test_automatic_padding_that_crops(operator: str) -> None:
+    """As onnxruntime does where a window moves by two pixels more than it is wide."""
+    net = Net((2, 6, 6))
+    x, found = net.quant("x", 0.5, 4), {"auto_pad": "SAME_UPPER", "strides": [3, 3], "kernel_shape": [1, 1]}
+    y = net.conv(x, 2, 2, (1, 1), **found) if operator == "Conv" else net.node("MaxPool", x, **found)
+    assert "its pads are negative; crop outside of the network" in refused(net.model(net.quant(y, 0.5, 4)))
+
+
 @pytest.mark.parametrize("shape", [(8,), (1, 8, 5)])
 def test_products_with_what_is_no_matrix(shape: tuple[int, ...]) -> None:
     net = Net((8,))
