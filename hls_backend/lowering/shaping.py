@@ -32,6 +32,8 @@ def reshape(state: State, node: Node) -> Value:
     before = state.editor.shape(node.inputs[0])
     if after is None or before is None or not all(isinstance(d, int) for d in after[1:]):
         raise LoweringError(label(node), "the shape of its output is not known", "fix the sizes of the input")
+    if len(after) < 2:
+        raise LoweringError(label(node), "it takes the batch axis away", "keep the batch first; a Squeeze needs axes")
     layout = _reshaped(value, [d for d in after[1:] if isinstance(d, int)])
     if layout is None:
         sizes = "x".join(map(str, after[1:]))

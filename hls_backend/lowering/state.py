@@ -79,6 +79,8 @@ class State:
         """
         tensor = node.inputs[slot]
         name = tensor.name
+        if self.is_constant(tensor):
+            raise LoweringError(label(node), f"its input {name!r} is a constant", "put what comes from the image first")
         if name not in self.values:
             raise LoweringError(
                 label(node),

@@ -259,6 +259,19 @@ def test_a_model_without_a_layer() -> None:
     assert text == "The model does no more than quantise its input, which is the host's part; give it a layer."
 
 
+def test_products_that_begin_with_the_weights() -> None:
+    net = Net((8,))
+    text = refused(net.model(net.node("MatMul", net.weights((8, 8), 4), net.quant("x", 0.5, 4))))
+    assert "its input 'quant0' is a constant; put what comes from the image first" in text
+
+
+def test_a_squeeze_without_axes() -> None:
+    net = Net((8, 4, 4))
+    pooled = net.node("GlobalAveragePool", net.quant("x", 0.5, 4))
+    text = refused(net.model(net.dense(net.node("Squeeze", pooled), 8, 3)))
+    assert "it takes the batch axis away; keep the batch first; a Squeeze needs axes" in text
+
+
 @pytest.mark.parametrize("operator", ["Conv", "MaxPool"])
 def test_automatic_padding_that_crops(operator: str) -> None:
     """As onnxruntime does where a window moves by two pixels more than it is wide."""
