@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 from hypothesis import strategies as st
 
@@ -57,6 +58,32 @@ def activation(draw: Draw, net: Net, x: str, channels: int, rows: int, columns: 
     return Tensor(name, channels, rows, columns, scale, unsigned)
 
 
+def between(draw: Draw, net: Net, y: str, channels: int, rows: int, columns: int) -> tuple[str, int, int]:
+    """Functions that rise, fall or stay with each channel, and poolings, in any order; what they make."""
+    kinds = ["batchnorm", "factors", "slopes", "falls", "one bound", "global pool"]
+    for kind in draw(st.lists(st.sampled_from([*kinds, "pool", "pool"]), max_size=6)):
+        some = net.random.choice([-1.5, -0.5, 0, 0.75, 2], (channels, 1, 1))
+        if kind == "batchnorm":
+            y = net.batchnorm(y, channels, negative=True)
+        elif kind == "factors":
+            y = net.node("Mul", *draw(st.permutations([y, net.value(some)])))
+        elif kind == "slopes":
+            y = net.node("PRelu", y, net.value(np.abs(some)))
+        elif kind == "falls":
+            y = net.node("Sub", net.value(some), y)
+        elif kind == "one bound":
+            y = net.node("Clip", y, "", net.value(1.5))
+        elif kind == "global pool":
+            y, rows, columns = net.node("GlobalMaxPool", y), 1, 1
+        elif min(rows, columns) >= 2:
+            step = draw(st.sampled_from([1, 1, 2]))
+            y = net.node("MaxPool", y, kernel_shape=[2, 2], strides=[step, step])
+            rows, columns = (rows - 2) // step + 1, (columns - 2) // step + 1
+    if draw(st.integers(0, 4)) == 0:  # its direction is tried
+        y = net.node("Sqrt", net.node("Relu", y))
+    return y, rows, columns
+
+
 def layer(draw: Draw, net: Net, x: Tensor) -> Tensor:
     """A convolution with what may follow it, up to its quantiser."""
     depthwise = draw(st.integers(0, 3)) == 0
@@ -72,14 +99,9 @@ def layer(draw: Draw, net: Net, x: Tensor) -> Tensor:
     )  # fmt: skip
     if draw(st.booleans()):
         y = net.batchnorm(y, outputs, negative=draw(st.booleans()))
-    if draw(st.integers(0, 4)) == 0:
-        y = net.node("Mul", y, net.value(net.random.uniform(-1, 1, (outputs, 1, 1))))
-    pool = draw(st.integers(0, 4)) == 0 and rows >= 2 and columns >= 2
-    early = draw(st.booleans())
-    if pool and early:
-        y, rows, columns = net.node("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2]), rows // 2, columns // 2
+    y, rows, columns = between(draw, net, y, outputs, rows, columns)
     made = activation(draw, net, y, outputs, rows, columns)
-    if pool and not early:
+    if draw(st.integers(0, 9)) == 0 and min(rows, columns) >= 2:
         name = net.node("MaxPool", made.name, kernel_shape=[2, 2], strides=[1, 1])
         made = Tensor(name, outputs, rows - 1, columns - 1, made.scale, made.unsigned)
     return made
