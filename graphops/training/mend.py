@@ -266,14 +266,17 @@ def parts_without_gradient(model: onnx.ModelProto) -> None:
     parts = [n for n in model.graph.node if n.op_type in ("Slice", "Gather") and n.input[0] in floats]
     whole = {n.input[0] for n in parts if n.output[0] in reached}
     idle = {n.output[0] for n in parts if n.output[0] not in reached and n.input[0] in whole}
-    nodes: list[onnx.NodeProto] = []
-    for node in model.graph.node:
-        if node.output[0] in idle:
-            copy = f"{node.output[0]}/input"
-            nodes.append(helper.make_node("Max", [node.input[0]], [copy], name=copy))
-            node.input[0] = copy
-        nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
-    _replace_nodes(model, nodes)
+
+    def of_a_copy(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        if node.output[0] not in idle:
+            return [node]
+        copy = f"{node.output[0]}/input"
+        made = helper.make_node("Max", [node.input[0]], [copy], name=copy)
+        node.input[0] = copy
+        return [made, node]
+
+    for kind in ("Slice", "Gather"):
+        _rewrite(model, kind, of_a_copy)
 
 
 def distinct_inputs(model: onnx.ModelProto) -> None:
