@@ -243,6 +243,12 @@ def opset_of(model: onnx.ModelProto) -> int:
     return next((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), 1)
 
 
+def import_domain(model: onnx.ModelProto, domain: str) -> None:
+    """Say that ``model`` has operators of ``domain``, once."""
+    if not any(opset.domain == domain for opset in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+
+
 def _constant(node: onnx.NodeProto, slot: int, what: str, constants: dict[str, onnx.TensorProto]) -> np.ndarray:
     if node.input[slot] not in constants:
         raise ModelError(f"{_label(node)} has a {what} that is not constant; freeze the quantisers before export.")

@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from graphops.quantisers import import_domain
+
 DOMAIN = "com.microsoft.nchwc"
 _PREFIX = "graphops_blocked/"
 _STRIP = 64  # pixels that are transposed at once: longer rows meet in the same lines of the cache
@@ -70,9 +72,8 @@ class _Writer:
         del model.graph.node[:]
         model.graph.node.extend(self.nodes)
         model.graph.initializer.extend(self._constants.values())
-        uses = any(node.domain == DOMAIN for node in self.nodes)
-        if uses and not any(opset.domain == DOMAIN for opset in model.opset_import):
-            model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+        if any(node.domain == DOMAIN for node in self.nodes):
+            import_domain(model, DOMAIN)
         return model
 
     def fits(self, node: onnx.NodeProto, weight: str, stride: int | None = None) -> bool:

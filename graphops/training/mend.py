@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from graphops.quantisers import with_shapes
+from graphops.quantisers import import_domain, with_shapes
 from passes.errors import UserError
 
 Shapes = dict[str, list[int | None]]
@@ -37,6 +37,7 @@ def mend(model: onnx.ModelProto, shapes: Shapes) -> None:
     vectors_as_matrices(model, shapes)
     distinct_inputs(model)
     whole_layer_normalisations(model)
+    gelus_by_tanh(model)
     prune(model, [o.name for o in model.graph.output])
 
 
@@ -184,6 +185,16 @@ def whole_layer_normalisations(model: onnx.ModelProto) -> None:
             node.input.append(name)
         for k in range(len(node.output), 3):
             node.output.append(f"{node.output[0]}/{('', 'mean', 'deviation')[k]}")
+
+
+def gelus_by_tanh(model: onnx.ModelProto) -> None:
+    """The gradient of Gelu is the exact function's, whatever ``approximate`` says; that by tanh is FastGelu."""
+    nodes = [n for n in model.graph.node if n.op_type == "Gelu" and any(a.s == b"tanh" for a in n.attribute)]
+    for node in nodes:
+        node.op_type, node.domain = "FastGelu", "com.microsoft"
+        del node.attribute[:]
+    if nodes:
+        import_domain(model, "com.microsoft")
 
 
 def explicit_pads(model: onnx.ModelProto, shapes: Shapes) -> None:

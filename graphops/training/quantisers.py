@@ -24,7 +24,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from graphops.quantisers import Expanded, Expansion, Quantiser, constants_of, is_quantiser, opset_of, read
+from graphops.quantisers import (
+    Expanded,
+    Expansion,
+    Quantiser,
+    constants_of,
+    import_domain,
+    is_quantiser,
+    opset_of,
+    read,
+)
 from graphops.training.flat import Layout
 from passes.errors import UserError
 
@@ -143,8 +152,7 @@ class Placeholders:
         del model.graph.node[:]
         model.graph.node.extend(before.nodes)
         model.graph.initializer.extend(before.constants.values())
-        if not any(o.domain == _MICROSOFT for o in model.opset_import):
-            model.opset_import.append(helper.make_opsetid(_MICROSOFT, 1))
+        import_domain(model, _MICROSOFT)
         self._expansion = Expansion(opset)
 
     def fill(self, built: onnx.ModelProto, suffix: str) -> onnx.ModelProto:
