@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
+from examples.table1.ensemble import ensemble
 from examples.table1.table import WAYS, budgeted
 from graphops import recipe
 from graphops.models import build
+from passes import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,3 +57,18 @@ def test_the_ways_one_after_another_and_on_after_a_stop(tmp_path: Path) -> None:
     refused = subprocess.run([*other, "--epochs", "3"], capture_output=True, text=True, cwd=ROOT)
     assert refused.returncode != 0
     assert "give another --out" in refused.stderr
+
+
+def test_an_ensembles_logits_are_the_mean_of_its_models() -> None:
+    models = [build("resnet8", width=8, image=(1, 8, 8), seed=seed) for seed in range(3)]
+    images = np.random.default_rng(0).standard_normal((4, 1, 8, 8)).astype(np.float32)
+
+    def logits(model: onnx.ModelProto) -> np.ndarray:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+    together = ensemble(models)
+    onnx.checker.check_model(together, full_check=True)
+    np.testing.assert_allclose(logits(together), np.mean([logits(m) for m in models], axis=0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match="Model number 2 has not one input"):
+        ensemble([models[0], build("resnet8", width=8, image=(3, 8, 8))])
