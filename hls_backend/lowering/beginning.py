@@ -16,6 +16,8 @@ from passes.graph import Node, attributes, label
 _BY_CHANNEL = frozenset(
     "Conv MaxPool AveragePool GlobalAveragePool GlobalMaxPool BatchNormalization ConvTranspose".split()
 )
+_KEEPING = frozenset({"Pad", "Slice"})
+"""Operators that leave each axis where it is."""
 
 
 def begin(state: State, node: Node, quantiser: Quantiser) -> Value:
@@ -56,6 +58,6 @@ def _layout(state: State, tensor: str, rank: int) -> Layout:
         if node.op == "Transpose":
             perm = attributes(node).get("perm", range(rank - 1, -1, -1))
             order[node.outputs[0].name] = tuple(source[i] for i in perm)
-        elif node.op in ELEMENTWISE or node.op in QUANTISERS:
+        elif node.op in _KEEPING or node.op in ELEMENTWISE or node.op in QUANTISERS:
             order[node.outputs[0].name] = source
     return standard

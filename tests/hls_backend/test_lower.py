@@ -343,6 +343,22 @@ def test_channels_last_graphs() -> None:
     same_as_qonnx(net.model(net.dense(y, 48, 5)), net.images(4))
 
 
+@pytest.mark.parametrize("before", ["Pad, Transpose", "Transpose, Pad", "Transpose, Slice"])
+def test_channels_last_graphs_that_pad_or_cut_their_images_first(before: str) -> None:
+    """As Keras' ZeroPadding2D does."""
+    net = Net((5, 6, 3))
+    y, corners = net.quant("x", 0.5, 4), ([0, 0], [9, 9], [2, 3], [2, 2])
+    for op in before.split(", "):
+        if op == "Pad":
+            pads = [0, 1, 1, 0] if before.startswith("Pad") else [0, 0, 1, 1]
+            y = net.node(op, y, net.value(pads * 2, np.int64))
+        elif op == "Slice":
+            y = net.node(op, y, *(net.value(v, np.int64) for v in corners))
+        else:
+            y = net.node(op, y, perm=[0, 3, 1, 2])
+    same_as_qonnx(net.model(net.quant(net.conv(y, 3, 4, (2, 2)), 0.3, 4, signed=True)), net.images(3))
+
+
 def test_one_dimensional_convolutions() -> None:
     net = Net((3, 16))
     y = net.conv(net.quant("x", 0.5, 4), 3, 4, (3,), bits=2, pads=[1, 1], strides=[2])
