@@ -73,7 +73,7 @@ def prepare(dataflow: Dataflow, images: np.ndarray) -> np.ndarray:
     if floats:
         read = {t.name for node in floats for t in node.inputs if t.name}
         constants = {name: editor.value(editor.tensor(name)) for name in read if editor.initializer(name) is not None}
-        run = evaluator(floats, constants, editor.inputs[0], last.inputs[0].name, editor.opset, np.float32, values.ndim)
+        run = evaluator(floats, constants, editor.inputs[0], last.inputs[0].name, editor.opset, np.float32)
         # One at a time: reshapes in it may be written for a batch of one.
         values = np.concatenate([run(image[None]) for image in values])
     levels = quantiser.levels(values)

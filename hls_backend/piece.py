@@ -46,8 +46,7 @@ class Piece:
 
     @cached_property
     def _evaluator(self) -> Callable[[np.ndarray], np.ndarray]:
-        rank = len(self.layout.axes)
-        return evaluator(self.nodes, self.constants, self.source, self.result, self.opset, np.float64, rank)
+        return evaluator(self.nodes, self.constants, self.source, self.result, self.opset, np.float64)
 
     def evaluate(self, values: np.ndarray) -> np.ndarray:
         """The piece in float64.

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 from passes.graph import Node, attributes
 
@@ -27,7 +28,6 @@ def evaluator(
     result: str,
     opset: int,
     number: Any,
-    rank: int,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """What ``nodes`` make of the tensor ``source``, as a function.
 
@@ -37,17 +37,17 @@ def evaluator(
         source, result: the tensors' names.
         opset: of ONNX's own domain.
         number: the float type to compute in.
-        rank: of the tensors that a BatchNormalization sees.
     """
     values = {n: v.astype(number) if v.dtype.kind == "f" else v for n, v in constants.items()}
     protos: list[onnx.NodeProto] = []
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(number))
     for node in nodes:
-        protos.extend(_evaluable(node, values, rank, kind))
+        protos.extend(_evaluable(node, values, kind))
     ends = [helper.make_tensor_value_info(name, kind, None) for name in (source, result)]
     stored = [numpy_helper.from_array(value, name) for name, value in values.items()]
     graph = helper.make_graph(protos, "piece", ends[:1], ends[1:], stored)
-    running = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]))
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(ByChannel.op_domain, 1)]
+    running = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets), new_ops=[ByChannel])
 
     def run(tensor: np.ndarray) -> np.ndarray:
         (made,) = running.run(None, {source: tensor.astype(number, copy=False)})
@@ -56,7 +56,17 @@ def evaluator(
     return run
 
 
-def _evaluable(node: Node, values: dict[str, np.ndarray], rank: int, kind: int) -> list[onnx.NodeProto]:
+class ByChannel(OpRun):
+    """``factor * x + summand``, one of each a channel, which axis 1 is, whatever the rank."""
+
+    op_domain = "graphops"
+
+    def _run(self, x: np.ndarray, factor: np.ndarray, summand: np.ndarray) -> tuple[np.ndarray]:
+        shape = (-1, *[1] * (x.ndim - 2))
+        return (x * factor.reshape(shape) + summand.reshape(shape),)
+
+
+def _evaluable(node: Node, values: dict[str, np.ndarray], kind: int) -> list[onnx.NodeProto]:
     """``node`` as it can be evaluated: a Cast to another float must not blunt the precision, which is ``kind``, and the
     reference's BatchNormalization before opset 14 normalises by the batch."""
     if is_identity(node):
@@ -64,15 +74,10 @@ def _evaluable(node: Node, values: dict[str, np.ndarray], rank: int, kind: int) 
         return [helper.make_node("Cast", *ends, to=kind) if node.op == "Cast" else helper.make_node("Identity", *ends)]
     if node.op != "BatchNormalization":
         return [node.source]
-    factor, summand = batchnorm(node, values)
-    shape = [-1 if axis == 1 else 1 for axis in range(rank)]
     out = node.outputs[0].name
-    names = f"{out}/factor", f"{out}/summand", f"{out}/scaled"
-    values[names[0]], values[names[1]] = factor.reshape(shape), summand.reshape(shape)
-    return [
-        helper.make_node("Mul", [node.inputs[0].name, names[0]], [names[2]]),
-        helper.make_node("Add", [names[2], names[1]], [out]),
-    ]
+    names = f"{out}/factor", f"{out}/summand"
+    values[names[0]], values[names[1]] = batchnorm(node, values)
+    return [helper.make_node("ByChannel", [node.inputs[0].name, *names], [out], domain=ByChannel.op_domain)]
 
 
 def batchnorm(node: Node, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

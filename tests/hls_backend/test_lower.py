@@ -279,6 +279,14 @@ def test_a_cast_to_integers_on_the_host_truncates() -> None:
     same_as_qonnx(net.model(net.conv(net.quant(x, 0.5, 4, signed=True), 2, 3, (1, 1))), net.images(3, 3.0))
 
 
+@pytest.mark.parametrize("columns", [3, 4])
+def test_the_host_normalises_channels_behind_a_reshape(columns: int) -> None:
+    """Of vectors, which are of another rank than what is normalised."""
+    net = Net((9 * columns,))
+    x = net.batchnorm(net.node("Reshape", "x", net.value([-1, 3, 3, columns], np.int64)), 3)
+    same_as_qonnx(net.model(net.conv(net.quant(x, 0.25, 4, signed=True), 3, 4)), net.images(5))
+
+
 def test_bipolar_activations_are_read_as_zero_and_one() -> None:
     net = Net((3, 6, 6))
     y = net.bipolar(net.batchnorm(net.conv(net.quant("x", 0.1, 8, signed=True), 3, 4, bits=1), 4), 1.0)
