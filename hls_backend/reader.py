@@ -67,11 +67,10 @@ def _without_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         if all(isinstance(size, int) for size in sizes):
             editor.become_constant(node.outputs[0], np.array(sizes, np.int64))
     editor = Editor(FoldConstants().apply(editor.finish()[0]).model)
-    reshapes = [n for n in editor.nodes if n.op == "Reshape" and is_standard(n)]
-    for node in [n for n in reshapes if (editor.shape(n.inputs[0]) or [0])[0] == 1]:  # of an image, not of a constant
-        tensor = node.inputs[1]
+    for node in [n for n in editor.nodes if n.op == "Reshape" and is_standard(n)]:
+        tensor, first = node.inputs[1], (editor.shape(node.inputs[0]) or ())[:1]
         target = editor.value(tensor).tolist() if editor.is_initializer(tensor) else []
-        if target[:1] == [1] and len(target) > 1 and 0 not in target:
+        if target[:1] == list(first) and len(target) > 1 and 0 not in target:  # a constant's stays as it is by that
             if editor.attribute(node, "allowzero"):  # PyTorch sets it everywhere
                 editor.set_attribute(node, "allowzero", 0)
             editor.set_weight(node, 1, np.array([0, *target[1:]], np.int64), f"{tensor.name}_any_batch")

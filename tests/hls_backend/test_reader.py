@@ -98,6 +98,13 @@ def test_a_reshape_of_one_image_takes_any_number() -> None:
     same_as_qonnx(net.model(net.quant(flat, 0.5, 4)), net.images(3))
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_reshape_of_a_batch_that_the_host_computes_takes_any_number(batch: int) -> None:
+    net = Net((12,))
+    x = net.quant(net.node("Reshape", "x", net.value([batch, 3, 2, 2], np.int64)), 0.5, 4)
+    same_as_qonnx(net.model(net.conv(x, 3, 4, (2, 2)), batch=batch), net.images(batch))
+
+
 @pytest.mark.parametrize("some", [{"end": 1}, {"start": 0, "end": 1}, {"start": -4, "end": -3}])
 def test_some_sizes_of_a_shape_are_computed(some: dict[str, int]) -> None:
     """As PyTorch writes ``x.view(x.size(0), -1)`` for any number of images."""
