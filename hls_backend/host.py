@@ -70,17 +70,25 @@ def prepare(dataflow: Dataflow, images: np.ndarray) -> np.ndarray:
     *floats, last = editor.nodes
     quantiser = read_quantiser(editor, last)
     values = images.astype(np.float32, copy=False)
+    _check_shape(dataflow, editor, images.shape)
     if floats:
         read = {t.name for node in floats for t in node.inputs if t.name}
         constants = {name: editor.value(editor.tensor(name)) for name in read if editor.initializer(name) is not None}
         run = evaluator(floats, constants, editor.inputs[0], last.inputs[0].name, editor.opset, np.float32)
         # One at a time: reshapes in it may be written for a batch of one.
         values = np.concatenate([run(image[None]) for image in values])
-    levels = quantiser.levels(values)
-    try:
-        return Layout(dataflow.host_axes).to_stream(levels, stream.shape)
-    except (KeyError, ValueError) as error:
+    return Layout(dataflow.host_axes).to_stream(quantiser.levels(values), stream.shape)
+
+
+def _check_shape(dataflow: Dataflow, editor: Editor, shape: tuple[int, ...]) -> None:
+    """Raises UserError where images are of another shape than the host's graph takes; any batch does."""
+    wanted = editor.shape(editor.tensor(editor.inputs[0]))
+    if wanted is None:
+        return
+    known = [i for i, size in enumerate(wanted) if i > 0 and isinstance(size, int) and size > 0]
+    if len(shape) != len(wanted) or any(shape[i] != wanted[i] for i in known):
+        (stream,) = dataflow.inputs
         raise UserError(
-            f"Images of shape {list(images.shape[1:])} do not fit the dataflow's input {stream.name!r} of "
+            f"Images of shape {list(shape[1:])} do not fit the dataflow's input {stream.name!r} of "
             f"{'x'.join(map(str, stream.shape))} rows, columns and channels; choose data that fit the network."
-        ) from error
+        )

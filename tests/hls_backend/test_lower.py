@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from hls_backend.layers import (
     LabelSelect,
     Thresholding,
 )
+from passes.errors import UserError
 from tests.hls_backend.checks import kinds, only, same_as_qonnx
 from tests.hls_backend.graphs import Net
 
@@ -285,6 +287,16 @@ def test_the_host_normalises_channels_behind_a_reshape(columns: int) -> None:
     net = Net((9 * columns,))
     x = net.batchnorm(net.node("Reshape", "x", net.value([-1, 3, 3, columns], np.int64)), 3)
     same_as_qonnx(net.model(net.conv(net.quant(x, 0.25, 4, signed=True), 3, 4)), net.images(5))
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3), (1, 4, 5), (2, 4, 5), (3, 20)])
+def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    """Channels last would be read as other pixels; the means would make three channels of one."""
+    net = Net((3, 4, 5))
+    x = net.quant(net.node("Sub", "x", net.value(np.reshape([0.1, 0.2, 0.3], (3, 1, 1)))), 0.25, 4, signed=True)
+    dataflow = lower(net.model(net.conv(x, 3, 4))).dataflow
+    with pytest.raises(UserError, match=rf"^Images of shape {re.escape(str(list(shape)))} do not fit .* 4x5x3 rows"):
+        execute(dataflow, np.zeros((2, *shape), np.float32))
 
 
 def test_bipolar_activations_are_read_as_zero_and_one() -> None:
