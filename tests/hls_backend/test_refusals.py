@@ -345,6 +345,17 @@ def test_the_class_of_one() -> None:
     assert text == "ArgMax that makes 'argmax3' cannot become hardware: its input is of one class; take it off."
 
 
+@pytest.mark.parametrize(("count", "output"), [(2, 1), (1, 0)])
+def test_the_largest_values(count: int, output: int) -> None:
+    net = Net((8,))
+    logits, names = net.dense(net.quant("x", 0.5, 4), 8, 3), ["values", "places"]
+    model = net.model(logits)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([count]), "count"))
+    model.graph.node.append(helper.make_node("TopK", [logits, "count"], names, name="top"))
+    model.graph.output[0].name = names[output]
+    assert "TopK 'top' cannot become hardware: it does more than pick the class of the largest" in refused(model)
+
+
 def test_the_largest_of_an_image() -> None:
     net = Net((2, 4, 4))
     y = net.node("Flatten", net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)))
