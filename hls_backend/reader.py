@@ -194,8 +194,13 @@ def _quantise_constants(model: onnx.ModelProto) -> None:
         integers = read_value(stored).astype(np.int64)
         scale = numpy_helper.to_array(values[node.input[1]]).astype(np.float32)
         zero = numpy_helper.to_array(values[node.input[2]]).astype(np.float32) if len(node.input) > 2 else np.float32(0)
-        if scale.size > 1:
-            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        found = {a.name: a.i for a in node.attribute}
+        axis, block = found.get("axis", 1), found.get("block_size", 0)
+        if block:
+            sizes = range(integers.shape[axis])
+            scale = scale.repeat(block, axis).take(sizes, axis)
+            zero = zero.repeat(block, axis).take(sizes, axis) if zero.ndim else zero
+        elif scale.size > 1:
             shape = [-1 if i == axis % integers.ndim else 1 for i in range(integers.ndim)]
             scale, zero = scale.reshape(shape), zero.reshape(shape) if zero.size > 1 else zero
         bits, name = int(kind.lstrip("uint")), node.output[0]

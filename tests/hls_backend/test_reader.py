@@ -196,6 +196,22 @@ def test_the_integers_type_may_be_an_attribute() -> None:
     assert out.type.signed()
 
 
+@pytest.mark.parametrize("kind", [np.int8, helper.tensor_dtype_to_np_dtype(TensorProto.INT4)])
+def test_weights_whose_inputs_are_one_block_are_quantised_by_channel(kind: object) -> None:
+    """More blocks than one have scales that differ within an output, which no matrix of integers has."""
+
+    def model(blocks: int) -> onnx.ModelProto:
+        net = Net((8,))
+        parameters = net.value(net.random.uniform(0.1, 0.2, (blocks, 4))), net.value(np.zeros((blocks, 4)), kind)
+        stored = net.value(net.random.integers(-7, 8, (8, 4)), kind)
+        weights = net.node("DequantizeLinear", stored, *parameters, axis=0, block_size=8 // blocks)
+        return net.model(net.node("MatMul", net.quant("x", 0.25, 4), weights), opset=21)
+
+    same_as_qonnx(model(1), RANDOM.normal(0, 1.2, (20, 8)).astype(np.float32))
+    with pytest.raises(LoweringError, match="the scale of its weights differs between inputs"):
+        lower(model(4))
+
+
 def test_half_a_pair_is_refused() -> None:
     model = qdq(True)
     node = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.output[0] == "r0")
