@@ -64,12 +64,15 @@ def check(folder: Path, force: bool) -> None:
     """Say before the work that ``folder`` cannot be written.
 
     Raises:
-        UserError: when it exists and not ``force``, when it holds anything but a build, or has no parent.
+        UserError: when it exists and not ``force``, when it holds anything but a build, has no parent, or is the folder
+            that the process is in.
     """
     if not folder.absolute().parent.is_dir():
         raise UserError(f"{folder} cannot be made, for there is no folder {folder.parent}; make it first.")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UserError(f"{folder} is no folder; choose another name for the build.")
+    if folder.exists() and folder.samefile("."):  # a shell in it would stay in the old one, which goes
+        raise UserError(f"{str(folder)!r} is the folder that you are in; name another one, or write it from outside.")
     if not folder.exists() or not any(folder.iterdir()):
         return
     if foreign := _foreign(folder):

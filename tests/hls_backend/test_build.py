@@ -120,7 +120,9 @@ def test_a_failed_export_leaves_everything_as_it_was(
     assert [p.name for p in tmp_path.iterdir()] == (["build"] if exists else [])
 
 
-def test_force_replaces_builds_and_nothing_else(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
+def test_force_replaces_builds_and_nothing_else(
+    design: Design, model: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UserError, match="holds files that are no build's"):
         build.create(tmp_path, design, model, {}, force=True)
@@ -128,6 +130,11 @@ def test_force_replaces_builds_and_nothing_else(design: Design, model: onnx.Mode
         build.create(tmp_path / "thesis.tex", design, model, {}, force=True)
     with pytest.raises(UserError, match="there is no folder"):
         build.create(tmp_path / "a" / "b", design, model, {})
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for here in (Path(), tmp_path / "here"):
+        with pytest.raises(UserError, match="is the folder that you are in; name another one"):
+            build.create(here, design, model, {})
     assert files(tmp_path) == {"thesis.tex": b"precious"}
     empty = tmp_path / "empty"
     empty.mkdir()
