@@ -11,7 +11,7 @@ from hls_backend.layout import Layout
 from hls_backend.quantisers import read_quantiser
 from hls_backend.reference import evaluator
 from passes.errors import UserError
-from passes.graph import Editor, Node
+from passes.graph import Editor, Node, is_standard, label
 
 
 def extract(editor: Editor, quantiser: Node) -> onnx.ModelProto:
@@ -61,7 +61,7 @@ def prepare(dataflow: Dataflow, images: np.ndarray) -> np.ndarray:
         int64 [N, rows, columns, channels].
 
     Raises:
-        UserError: when the images do not fit the network.
+        UserError: when the images do not fit the network, or the host's part holds an operator that is not ONNX's own.
     """
     (stream,) = dataflow.inputs
     if dataflow.host is None:
@@ -71,6 +71,11 @@ def prepare(dataflow: Dataflow, images: np.ndarray) -> np.ndarray:
     quantiser = read_quantiser(editor, last)
     values = images.astype(np.float32, copy=False)
     _check_shape(dataflow, editor, images.shape)
+    for node in (n for n in floats if not is_standard(n)):
+        raise UserError(
+            f"{label(node)} cannot be computed for the host, as {node.domain} is no domain of ONNX; take it out of the "
+            "network, and feed what it makes."
+        )
     if floats:
         read = {t.name for node in floats for t in node.inputs if t.name}
         constants = {name: editor.value(editor.tensor(name)) for name in read if editor.initializer(name) is not None}

@@ -299,6 +299,17 @@ def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         execute(dataflow, np.zeros((2, *shape), np.float32))
 
 
+def test_an_operator_of_others_on_the_host_is_refused_where_it_is_to_be_computed() -> None:
+    net = Net((3, 4, 4))
+    x = net.node("Trilu", "x", domain="com.microsoft")
+    model = net.model(net.conv(net.quant(x, 0.25, 4), 3, 4))
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.graph.value_info.append(helper.make_tensor_value_info(x, onnx.TensorProto.FLOAT, ["N", 3, 4, 4]))
+    dataflow = lower(model).dataflow
+    with pytest.raises(UserError, match=r"^Trilu 'n_trilu0' cannot be computed for the host, as com\.micro"):
+        execute(dataflow, net.images(2))
+
+
 def test_bipolar_activations_are_read_as_zero_and_one() -> None:
     net = Net((3, 6, 6))
     y = net.bipolar(net.batchnorm(net.conv(net.quant("x", 0.1, 8, signed=True), 3, 4, bits=1), 4), 1.0)
