@@ -101,7 +101,7 @@ def roles(model: onnx.ModelProto, gates: Sequence[str] = (), freeze: Sequence[st
     return Roles(
         tuple(name for name in initialisers if name in trained | scales),
         tuple(normalisations.values()),
-        tuple(g for g in gates if g in initialisers),
+        tuple(g for g in gates if g in initialisers and g not in frozen),
         tuple(name for name in initialisers if name in scales),
     )
 

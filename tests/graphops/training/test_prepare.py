@@ -220,6 +220,7 @@ def test_gates_of_skip_connections_are_not_trained() -> None:
     roles = prepare(model).roles
     assert len(roles.gates) == 1
     assert roles.trained == ("conv_w", "fc_w", "fc_b", "w1", "w2")
+    assert prepare(model, freeze=roles.gates).roles.gates == (), "what is kept does not fade"
 
 
 def test_weights_that_no_output_needs_are_pruned_from_the_copy_alone() -> None:
