@@ -2,8 +2,8 @@
 
 Trained: float weights and biases of layers, normalisation scales and biases, and per-channel constants that are
 added or multiplied behind the first layer. Kept: everything that is not float32, single numbers (Clip bounds,
-epsilons), the gates of skip connections (the schedule sets them), and constants before the first layer, which
-normalise the input.
+epsilons), the gates of skip connections (the schedule sets them), masks of -inf, and constants before the first layer,
+which normalise the input.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from graphops.training.quantisers import learned_scales
 from passes.errors import UserError
@@ -87,7 +88,7 @@ def roles(model: onnx.ModelProto, gates: Sequence[str] = (), freeze: Sequence[st
             )
         trained.update(node.input[p] for p in PLACES.get(node.op_type, ()) if p < len(node.input))
         if node.op_type in ("Add", "Mul") and any(i in behind for i in node.input):
-            trained.update(i for i in node.input if i in initialisers and math.prod(initialisers[i].dims) > 1)
+            trained.update(i for i in node.input if i in initialisers and _is_trainable(initialisers[i]))
         if node.op_type == "BatchNormalization" and node.input[3] not in frozen:
             momentum = next((a.f for a in node.attribute if a.name == "momentum"), 0.9)
             normalisations.setdefault(node.input[3], Normalisation(node.input[3], node.input[4], momentum))
@@ -104,6 +105,11 @@ def roles(model: onnx.ModelProto, gates: Sequence[str] = (), freeze: Sequence[st
         tuple(g for g in gates if g in initialisers and g not in frozen),
         tuple(name for name in initialisers if name in scales),
     )
+
+
+def _is_trainable(constant: onnx.TensorProto) -> bool:
+    """Whether a constant that is added or multiplied may be trained; a mask of -inf would become NaN by its decay."""
+    return math.prod(constant.dims) > 1 and bool(np.isfinite(numpy_helper.to_array(constant)).all())
 
 
 def weights(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:

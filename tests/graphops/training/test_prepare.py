@@ -157,16 +157,17 @@ def roles_of(model: onnx.ModelProto, **kwargs: Any) -> tuple[str, ...]:
 
 
 def test_what_is_trained() -> None:
-    """Weights, biases, normalisation scales; channel constants behind the first layer, not those before it."""
+    """Weights, biases, normalisation scales; finite channel constants behind the first layer, not those before it."""
     scaled = net(
         f"shifted = Sub(x, mean) scaled = Mul(shifted, inverse) a = Conv(scaled, conv_w) m = Mul(a, gain) "
-        f"p = Add(m, offset) c = Clip(p, low, high) b = Mul(c, two) {HEAD}",
+        f"p = Add(m, offset) q = Add(p, mask) c = Clip(q, low, high) b = Mul(c, two) {HEAD}",
         {
             **WEIGHTS,
             "mean": zeros(1, 1, 8, 8),
             "inverse": ones(1, 1, 8, 8),
             "gain": ones(4, 1, 1),
             "offset": zeros(4, 1, 1),
+            "mask": np.triu(np.full((8, 8), -np.inf, np.float32), 1),
             "low": np.float32(0),
             "high": np.float32(6),
             "two": np.float32(2),
