@@ -87,7 +87,7 @@ def prepare(
     name = only_input(copy)
     logits = logits_of(copy, output)
     mend.constants_as_initialisers(copy)
-    features = _matching(copy, features)
+    features = _matching(copy, name, features)
     mend.prune(copy, [logits, *features])
     mend.name_nodes(copy)
     refuse_foreign(copy)
@@ -140,6 +140,12 @@ def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple
             "training needs a number a class for each image; name the right one with `output` (on the command line "
             "--logits)."
         )
+    for tensor, value in zip(wanted, values, strict=True):
+        if value.shape[:1] != (len(images),):
+            raise UserError(
+                f"The feature {tensor!r} has the shape {list(value.shape)} for {len(images)} images, which is no row "
+                "an image; name other tensors with `features`."
+            )
     shapes = {tensor: value.shape[1:] for tensor, value in zip(wanted, values, strict=True)}
     if len(shape) == 2:
         return prepared, shapes
@@ -149,17 +155,25 @@ def probe(prepared: Prepared, images: NDArray, features: Sequence[str]) -> tuple
     return replace(prepared, model=model, logits=flat), {**shapes, flat: (classes,)}
 
 
-def _matching(model: onnx.ModelProto, patterns: Sequence[str]) -> list[str]:
-    """The tensors of these names, or that match these patterns: of floats, for a pattern may match shapes as well."""
-    names = [o for n in model.graph.node for o in n.output if o]
+def _matching(model: onnx.ModelProto, input: str, patterns: Sequence[str]) -> list[str]:
+    """The tensors of these names, or that match these patterns: of floats and by the images, for patterns may match
+    shapes and quantised weights as well."""
     inferred = with_shapes(model).graph.value_info if patterns else ()
     kinds = {v.name: v.type.tensor_type.elem_type for v in inferred}
-    floats = [name for name in names if kinds.get(name, TensorProto.FLOAT) == TensorProto.FLOAT]
+    varying = {input}
+    for node in model.graph.node:
+        if not varying.isdisjoint([*node.input, *mend.captured(node)]):
+            varying.update(filter(None, node.output))
+    names = [o for n in model.graph.node for o in n.output if o in varying]
+    names = [name for name in names if kinds.get(name, TensorProto.FLOAT) == TensorProto.FLOAT]
     found: list[str] = []
     for pattern in patterns:
-        matching = [pattern] if pattern in names else [name for name in floats if matches(name, [pattern])]
+        matching = [pattern] if pattern in names else [name for name in names if matches(name, [pattern])]
         if not matching:
-            raise UserError(f"The model has no tensor {pattern!r} to distil; `features` names outputs of its nodes.")
+            raise UserError(
+                f"The model has no tensor {pattern!r} to distil, of float32 and computed from its input; `features` "
+                "names outputs of its nodes."
+            )
         found += matching
     return list(dict.fromkeys(found))
 

@@ -208,9 +208,13 @@ def test_names_with_brackets_are_meant_literally() -> None:
     assert prepared.features == ("blocks[0].out",)
 
 
-def test_patterns_for_features_match_neither_shapes_nor_constants() -> None:
-    model = small("size = Shape(a) two = Constant <value = float {2}> () r = Mul(a, two) b = Reshape(r, size)")
-    assert prepare(model, features=("*",)).features == ("a", "r", "b", "pooled", "flat", "y")
+def test_patterns_for_features_match_neither_shapes_nor_constants_nor_weights() -> None:
+    model = small(
+        "size = Shape(a) two = Constant <value = float {2}> () k = Tanh(w) s = Mul(k, two) t = Mul(a, s) "
+        "r = Clip(t, , two) b = Reshape(r, size)",
+        {"w": ones(4, 1, 1)},
+    )
+    assert prepare(model, features=("*",)).features == ("a", "t", "r", "b", "pooled", "flat", "y")
 
 
 def test_gates_of_skip_connections_are_not_trained() -> None:
@@ -272,6 +276,7 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         "the model's inputs are 'x', 'x2'",
     ),
     "no such feature": (small(), {"features": ("c",)}, "no tensor 'c' to distil"),
+    "a feature of whole numbers": (small("s = Shape(a) b = Relu(a)"), {"features": ("s",)}, "no tensor 's' to distil"),
     "another quantiser": (
         small(
             "b = qonnx.custom_op.general.Trunc(a, s, z, n, n)",
@@ -346,3 +351,10 @@ def test_an_output_that_is_no_row_an_image_is_refused(body: str, wanted: str, se
     prepared: Prepared = prepare(net(body, {**WEIGHTS, "s": np.array([1, 4])}, wanted=wanted))
     with pytest.raises(UserError, match=sentence):
         probe(prepared, images(2), [])
+
+
+@pytest.mark.parametrize("middle", ["f = Transpose <perm = [1,0,2,3]> (a)", "f = ReduceMean <keepdims = 0> (a)"])
+def test_a_feature_that_is_no_row_an_image_is_refused(middle: str) -> None:
+    prepared = prepare(small(f"b = Relu(a) {middle}"), features=("f",))
+    with pytest.raises(UserError, match=r"The feature 'f' has the shape .* for 2 images, which is no row an image"):
+        probe(prepared, images(2), prepared.features)
