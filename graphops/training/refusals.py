@@ -44,7 +44,7 @@ def refuse_untrainable(model: onnx.ModelProto, found: Roles) -> None:
             continue
         if _without_gradient(node, trained, read):
             raise untrainable(node.name, node.op_type)
-        trained.update(o for o in node.output if kinds.get(o, TensorProto.FLOAT) in FLOATS)
+        trained.update(o for o in node.output if o and kinds.get(o, TensorProto.FLOAT) in FLOATS)
 
 
 def _without_gradient(node: onnx.NodeProto, trained: set[str], read: set[str]) -> bool:

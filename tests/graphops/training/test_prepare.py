@@ -131,7 +131,7 @@ def test_a_closing_softmax_is_left_out_of_the_logits(closing: str, logits: str) 
 
 
 def test_numbers_computed_from_sizes_alone_need_no_gradient() -> None:
-    prepare(small("s = Size(a) f = Cast <to = 1> (s) c = Clip(a, , f) r = Relu(c) b = Pow(r, f)"))
+    prepare(small('d, "" = Dropout(a) s = Size(d) f = Cast <to = 1> (s) c = Clip(d, , f) r = Relu(c) b = Pow(r, f)'))
 
 
 def test_logits_of_one_pixel_are_flattened() -> None:
