@@ -110,6 +110,10 @@ class TrainOptions:
                 self._require(name, get_args(kind).__contains__, "one of " + ", ".join(get_args(kind)))
             elif kind is float:
                 self._require(name, math.isfinite, "finite")
+            elif int in (kind, *get_args(kind)):
+                self._require(name, lambda v: isinstance(v, int), "a whole number")
+            elif get_origin(kind) is tuple:
+                self._require(name, lambda v: not isinstance(v, str), "a tuple")
         if self.budget and self.max_drop is None:
             raise UserError(f"budget is {self.budget}, but it is for keeping to max_drop; give max_drop as well.")
 

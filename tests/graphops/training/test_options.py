@@ -43,6 +43,11 @@ def test_values_of_a_wrong_kind_are_refused_in_python_too() -> None:
         TrainOptions(steps="ten")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="optimizer is 'adam'; it must be one of sgd, adamw"):
         TrainOptions(optimizer="adam")  # type: ignore[arg-type]
+    for name in ("batch", "steps", "workers", "seed"):
+        with pytest.raises(UserError, match=f"{name} is 2.5; it must be a whole number"):
+            TrainOptions(**{name: 2.5})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="features is 'relu'; it must be a tuple"):
+        TrainOptions(features="relu")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
