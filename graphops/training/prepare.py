@@ -21,7 +21,7 @@ from graphops.quantisers import standard, with_shapes
 from graphops.training import mend
 from graphops.training.readable import free_batch, logits_of, only_input, readable
 from graphops.training.refusals import refuse_foreign, refuse_gradient_names, refuse_untrainable
-from graphops.training.roles import Roles, matches, roles
+from graphops.training.roles import FLOATS, Roles, matches, roles
 from graphops.training.source import trainable_source
 from passes import gates
 from passes.errors import UserError
@@ -86,6 +86,13 @@ def prepare(
     copy = readable(source, notes)
     name = only_input(copy)
     logits = logits_of(copy, output)
+    kind = next((o.type.tensor_type.elem_type for o in copy.graph.output if o.name == logits), TensorProto.FLOAT)
+    if kind not in FLOATS | {TensorProto.UNDEFINED}:
+        raise UserError(
+            f"The model's output {logits!r} is {TensorProto.DataType.Name(kind).lower()} and training needs a float a "
+            "class for each image; name the right one with `output` (on the command line --logits), or give the model "
+            "without what follows its logits."
+        )
     mend.constants_as_initialisers(copy)
     features = _matching(copy, name, features)
     mend.prune(copy, [logits, *features])

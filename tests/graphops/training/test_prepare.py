@@ -269,6 +269,11 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         {},
         "outputs y, b; say which holds the logits with `output`",
     ),
+    "classes for an output": (
+        net(f"{BODY} class = ArgMax <axis = 1> (y)", WEIGHTS, wanted="int64[N,1] class"),
+        {},
+        "output 'class' is int64 and training needs a float a class",
+    ),
     "no such output": (small(), {"output": "z"}, "no output 'z'; it has y"),
     "two inputs": (
         small("b = Add(a, x2)", given="float[N,1,8,8] x, float[N,4,8,8] x2"),
