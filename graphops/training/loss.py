@@ -120,9 +120,9 @@ class _Graph:
     def divergence(self, logits: str, teacher: str, temperature: float) -> str:
         t = self.constant(temperature, "temperature")
         log_s = self.node("LogSoftmax", [self.node("Div", [logits, t], "student/soft")], "student/log", axis=-1)
-        log_t = self.node("LogSoftmax", [self.node("Div", [teacher, t], "teacher/soft")], "teacher/log", axis=-1)
+        log_t = self.node("LogSoftmax", [self.node("Div", [teacher, t], "divergence/soft")], "divergence/log", axis=-1)
         difference = self.node("Sub", [log_t, log_s], "divergence/difference")
-        terms = self.node("Mul", [self.node("Exp", [log_t], "teacher/p"), difference], "divergence/terms")
+        terms = self.node("Mul", [self.node("Exp", [log_t], "divergence/p"), difference], "divergence/terms")
         rows = self.node("ReduceSum", [terms, self.constant([1], "axis", np.int64)], "divergence/rows", keepdims=0)
         mean = self.node("ReduceMean", [rows], "divergence/mean", keepdims=0)
         return self.node("Mul", [mean, self.constant(temperature**2, "temperature2")], "distillation")

@@ -85,3 +85,11 @@ def test_features_follow_the_teachers_and_are_added() -> None:
     assert terms["loss"] == pytest.approx(0.5 * hard + 2.5 * soft, rel=1e-5)
     np.testing.assert_allclose(gradient, (0.5 * hard_slope + 2.5 * soft_slope).sum(0), atol=1e-6)
     assert wanted == ("y",)
+
+
+def test_features_may_have_any_name() -> None:
+    body = "soft = Relu(x) log = Relu(soft) p = Relu(log) y = Add(p, bias)"
+    model = net(body, {"bias": he(5)}, given="float[N,5] x", wanted="float[N,5] y")
+    graph = add_loss(model, "y", Loss(0.5, "kl", features=("soft", "log", "p"))).model.graph
+    defined = [i.name for i in graph.input] + [o for n in graph.node for o in n.output]
+    assert len(defined) == len(set(defined))
