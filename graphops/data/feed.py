@@ -82,6 +82,12 @@ class Feed:
         raise ModelError(f"The model's input {value.name!r} is of {kind}; images need a float or uint8 input.")
 
 
+def knows_normalisation(model: onnx.ModelProto) -> bool:
+    """Whether ``model`` says how images are normalised for it: by its metadata, or by taking bytes."""
+    named = any(entry.key == METADATA_KEY for entry in model.metadata_props)
+    return named or _only_input(model).type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
 def _only_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from graphops.data import DataSet
-from graphops.data.feed import METADATA_KEY
+from graphops.data.feed import knows_normalisation
 from graphops.data.normalisation import Normalisation
 from graphops.evaluate import evaluate
 from graphops.training.progress import Trained
@@ -27,7 +27,7 @@ class Bar:
     Args:
         teacher: the model to compare with.
         dataset: its test images decide.
-        normalisation: for a teacher whose metadata name none.
+        normalisation: for a teacher that knows none.
         limit: test images to use; None means all.
         max_drop: 0 to 1.
         output: the output that holds the logits, where the teacher has several.
@@ -49,12 +49,11 @@ class Bar:
         output: str | None = None,
     ) -> None:
         self.max_drop = max_drop
-        named = any(p.key == METADATA_KEY for p in teacher.metadata_props)
         self.teacher_accuracy = evaluate(
             teacher,
             dataset,
             limit=limit,
-            normalisation=None if named else normalisation,
+            normalisation=None if knows_normalisation(teacher) else normalisation,
             output=among_several(teacher, output),
         ).accuracy
 

@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from graphops.data import DataSet
-from graphops.data.feed import METADATA_KEY, Feed
+from graphops.data.feed import Feed, knows_normalisation
 from graphops.data.normalisation import Normalisation
 from graphops.inference import run, session
 from graphops.training.loss import TEACHER
@@ -21,9 +21,9 @@ class Teacher:
     """Calling it with images [N, C, H, W] of the data set gives the loss graph's teacher inputs by name.
 
     Args:
-        model: the teacher; its input's layout is its own, and so is its normalisation where its metadata name one.
+        model: the teacher; its input's layout is its own, and so is its normalisation where it knows one.
         dataset: where the images come from.
-        normalisation: for a teacher whose metadata name none.
+        normalisation: for a teacher that knows none.
         wanted: the student's tensors to be followed.
         logits: the student's tensor with the logits; the teacher's own logits answer for it. Any other tensor of
             ``wanted`` is answered by the teacher's tensor of the same name.
@@ -46,8 +46,7 @@ class Teacher:
     ) -> None:
         import onnxruntime
 
-        named = any(p.key == METADATA_KEY for p in model.metadata_props)
-        self._feed = Feed(model, dataset, None if named else normalisation)
+        self._feed = Feed(model, dataset, None if knows_normalisation(model) else normalisation)
         copy, own_logits = inference_copy(model, output)
         made = {o for n in copy.graph.node for o in n.output}
         for tensor in wanted:

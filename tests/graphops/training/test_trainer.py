@@ -295,11 +295,21 @@ def test_images_of_floats_and_a_model_of_bytes_train_too(digits: DataSet) -> Non
     wide = train(small(), floats, dataclasses.replace(FAST, steps=3)).model
     assert same_values(wide, train(small(), digits, dataclasses.replace(FAST, steps=3)).model)
 
-    bytes_in = small(given="uint8[N,1,8,8] u")
-    first = onnx.helper.make_node("Cast", ["u"], ["x"], to=onnx.TensorProto.FLOAT)
-    bytes_in.graph.node.insert(0, first)
-    trained = train(bytes_in, digits, dataclasses.replace(FAST, steps=3))
+    trained = train(of_bytes(), digits, dataclasses.replace(FAST, steps=3))
     assert trained.history[-1]["loss"] > 0
+
+
+def of_bytes() -> onnx.ModelProto:
+    model = small(given="uint8[N,1,8,8] u")
+    model.graph.node.insert(0, helper.make_node("Cast", ["u"], ["x"], to=onnx.TensorProto.FLOAT))
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"distill_weight": 0.0, "max_drop": 1.0}])
+def test_a_teacher_may_take_bytes_and_its_student_floats(digits: DataSet, options: dict[str, Any]) -> None:
+    """The normalisation is the student's alone."""
+    options = {"steps": 1, "evaluate_limit": 10, "normalisation": "unit", **options}
+    train(small(), digits, dataclasses.replace(FAST, **options), teacher=of_bytes())
 
 
 def test_the_metrics_of_something_else_are_not_overwritten(digits: DataSet, tmp_path: Path) -> None:
