@@ -70,11 +70,16 @@ def _as_inputs(model: onnx.ModelProto, names: Collection[str]) -> list[onnx.Tens
 def _hidden(model: onnx.ModelProto) -> set[str]:
     """What the builder must take for inputs even where it is constant.
 
-    The runtime's optimiser drops a scale, for no node reads it while placeholders stand for quantisers; and it makes
-    one of equal constants, whose gradient the builder then defines once for each normalisation that reads it.
+    The runtime's optimiser drops a scale and what it is computed from, for no node reads it while placeholders stand
+    for quantisers; and it makes one of equal constants, whose gradient the builder then defines once for each
+    normalisation that reads it.
     """
-    scales = {node.input[1] for node in model.graph.node if is_quantiser(node)}
-    return scales.union(*(node.input[1:3] for node in model.graph.node if node.op_type in _NORMALISATIONS))
+    hidden = {node.input[1] for node in model.graph.node if is_quantiser(node)}
+    for node in reversed(model.graph.node):
+        if not hidden.isdisjoint(node.output):
+            hidden.update(node.input)
+    hidden.update(*(node.input[1:3] for node in model.graph.node if node.op_type in _NORMALISATIONS))
+    return hidden.intersection(i.name for i in model.graph.initializer if i.data_type == onnx.TensorProto.FLOAT)
 
 
 def in_words(error: Exception, model: onnx.ModelProto, trained: Sequence[str] = ()) -> UserError:

@@ -223,6 +223,25 @@ def test_a_zero_point_stays_and_moves_the_limits() -> None:
     np.testing.assert_allclose(found["conv_w"], own.conv_weight(x, gb * inside), rtol=1e-4, atol=1e-6)
 
 
+def test_a_scale_that_is_computed_from_a_constant_stays() -> None:
+    body = f"""
+    c = Conv <pads = [1,1,1,1]> (x, conv_w)
+    SCALE b = {Q} <signed = 0, narrow = 0> (c, scale, zero, bits)
+    p = GlobalAveragePool(b)
+    f = Flatten(p)
+    y = Gemm <transB = 1> (f, fc_w)
+    """
+    weights = {"conv_w": he(4, 1, 3, 3), "fc_w": he(10, 4), "zero": number(0), "bits": number(3)}
+    stored = net(body.replace("SCALE", ""), {**weights, "scale": number(0.25)}, domains=DOMAINS)
+    computed = net(body.replace("SCALE", "scale = Mul(s, s)"), {**weights, "s": number(-0.5)}, domains=DOMAINS)
+    expected, loss = gradients(stored, images(), freeze=["scale"])
+    found, same = gradients(computed, images())
+    assert same == loss
+    assert set(found) == {"conv_w", "fc_w"}
+    for name, gradient in expected.items():
+        np.testing.assert_array_equal(found[name], gradient)
+
+
 def test_signs_of_activations_pass_gradients_within_the_scale_alone() -> None:
     body = """
     c = Conv <pads = [1,1,1,1]> (x, conv_w)
