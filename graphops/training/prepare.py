@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from graphops.inference import reason
 from graphops.quantisers import standard, with_shapes
 from graphops.training import mend
-from graphops.training.readable import free_batch, logits_of, only_input, readable
+from graphops.training.readable import depending, free_batch, logits_of, only_input, readable
 from graphops.training.refusals import refuse_foreign, refuse_gradient_names, refuse_untrainable
 from graphops.training.roles import FLOATS, Roles, matches, roles
 from graphops.training.source import trainable_source
@@ -167,10 +167,7 @@ def _matching(model: onnx.ModelProto, input: str, patterns: Sequence[str]) -> li
     shapes and quantised weights as well."""
     inferred = with_shapes(model).graph.value_info if patterns else ()
     kinds = {v.name: v.type.tensor_type.elem_type for v in inferred}
-    varying = {input}
-    for node in model.graph.node:
-        if not varying.isdisjoint([*node.input, *mend.captured(node)]):
-            varying.update(filter(None, node.output))
+    varying = depending(model, input)
     names = [o for n in model.graph.node for o in n.output if o in varying]
     names = [name for name in names if kinds.get(name, TensorProto.FLOAT) == TensorProto.FLOAT]
     found: list[str] = []

@@ -127,6 +127,15 @@ def logits_of(model: onnx.ModelProto, output: str | None = None, what: str = "mo
     return name
 
 
+def depending(model: onnx.ModelProto, name: str) -> set[str]:
+    """The tensors that depend on the input ``name``, itself included."""
+    found = {name}
+    for node in model.graph.node:
+        if not found.isdisjoint([*node.input, *mend.captured(node)]):
+            found.update(filter(None, node.output))
+    return found
+
+
 def free_batch(model: onnx.ModelProto, name: str, outputs: Sequence[str], size: Sequence[int] = ()) -> None:
     """Make the first dimension of the input free, the others ``size`` where that is given, and ``outputs`` the outputs.
 
@@ -146,13 +155,13 @@ def free_batch(model: onnx.ModelProto, name: str, outputs: Sequence[str], size: 
     model.graph.output.extend(helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs)
     if not fixed:
         return
-    shapes = {i.name: i for i in model.graph.initializer}
+    shapes, varying = {i.name: i for i in model.graph.initializer}, depending(model, name)
     for node in model.graph.node:
         if node.op_type != "Reshape" or node.input[1] not in shapes:
             continue
         target = numpy_helper.to_array(shapes[node.input[1]])
         literal = 0 in target and any(a.i for a in node.attribute)  # of `allowzero`, which PyTorch sets everywhere
-        if target.size > 1 and target[0] == fixed and node.input[0] not in shapes and not literal:
+        if target.size > 1 and target[0] == fixed and node.input[0] in varying and not literal:
             own = model.graph.initializer.add()
             own.CopyFrom(numpy_helper.from_array(np.concatenate([[0], target[1:]]), f"{node.output[0]}/shape"))
             node.input[1] = own.name

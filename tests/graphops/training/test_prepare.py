@@ -60,6 +60,12 @@ MENDED: dict[str, onnx.ModelProto] = {
         given="float[1,1,8,8] x",
         wanted="float[1,10] y",
     ),
+    "fixed batch and a Reshape of constants": small(
+        "t = Gather(table, rows) r = Reshape(t, shape) b = Add(a, r)",
+        {"table": he(9, 8, 8), "rows": np.arange(4), "shape": np.array([1, 4, 8, 8])},
+        given="float[1,1,8,8] x",
+        wanted="float[1,10] y",
+    ),
     "channels last": net(
         f"c = Transpose <perm = [0,3,1,2]> (x) a = Conv <pads = [1,1,1,1]> (c, conv_w) b = Relu(a) {HEAD}",
         WEIGHTS,
