@@ -18,6 +18,7 @@ from graphops.options import options
 from graphops.report.text import percent
 from graphops.steps import Finetune
 from graphops.training.bar import MissedBar
+from graphops.training.checkpoint import NAMES as CHECKPOINT
 from graphops.training.options import TrainOptions
 from passes.errors import UserError
 
@@ -81,11 +82,13 @@ def train_and_score(step: Finetune, model: onnx.ModelProto, target: Path, values
             raise UserError(f"{str(error).rstrip('.')}; the model as it was trained is in {target}.") from error
         except KeyboardInterrupt:
             kept = values["checkpoints"]
-            screen.say(
-                f"Stopped; the same command goes on from the last checkpoint in {kept}."
-                if kept
-                else "Stopped, and nothing was kept; with --checkpoints FOLDER the same command would go on from there."
-            )
+            if kept and any(kept.glob(CHECKPOINT)):
+                said = f"; the same command goes on from the last checkpoint in {kept}."
+            elif kept:
+                said = " before there was a checkpoint; the same command begins anew."
+            else:
+                said = ", and nothing was kept; with --checkpoints FOLDER the same command would go on from there."
+            screen.say(f"Stopped{said}")
             raise
         save_model(outcome.model, target, values["force"], values["model"])
         after = evaluate(outcome.model, data, normalisation=normalisation, output=output)

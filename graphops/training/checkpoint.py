@@ -22,7 +22,7 @@ from passes.errors import UserError
 
 MAGIC = b"graphops checkpoint 1"
 KEPT = 2
-_NAMES = f"checkpoint-{'[0-9]' * 9}.bin"  # nobody's copy of one under another name
+NAMES = f"checkpoint-{'[0-9]' * 9}.bin"  # nobody's copy of one under another name
 
 
 class Damaged(Exception):
@@ -72,7 +72,7 @@ class Checkpoints:
         path = self.folder / f"checkpoint-{step:09d}.bin"
         write_bytes(path, encode(header, arrays))
         self._good = [*(p for p in self._good if p != path), path][-KEPT:]
-        for other in self.folder.glob(_NAMES):
+        for other in self.folder.glob(NAMES):
             if other not in self._good:
                 other.unlink(missing_ok=True)
         return path
@@ -81,7 +81,7 @@ class Checkpoints:
         """The newest checkpoint that is whole, or None; each damaged one adds a sentence to ``damaged``."""
         found: Checkpoint | None = None
         damaged: list[str] = []
-        for path in sorted(self.folder.glob(_NAMES), reverse=True):
+        for path in sorted(self.folder.glob(NAMES), reverse=True):
             try:
                 header, arrays = decode(path.read_bytes())
             except (Damaged, OSError) as error:

@@ -121,6 +121,16 @@ def test_an_interrupted_training_says_how_to_go_on(
     assert bool(list(tmp_path.glob("kept/checkpoint-000000001.bin"))) == bool(kept)
 
 
+def test_a_training_that_is_interrupted_before_its_first_checkpoint_says_so(
+    graphops, model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphops.training.trainer.find_rate", lambda *_: signal.raise_signal(signal.SIGINT))
+    arguments = ("--data", images, "--lr", "auto", "--workers", 1, "--checkpoints", tmp_path / "kept")
+    answer = graphops("finetune", model, *arguments)
+    assert (answer.code, answer.out) == (130, "")
+    assert "Stopped before there was a checkpoint; the same command begins anew." in answer.err
+
+
 @pytest.mark.parametrize("verb", [("finetune", "--data"), ("remove-skips", "--train")])
 def test_a_model_that_misses_its_bar_is_written(graphops, model: Path, tmp_path: Path, verb) -> None:
     teacher, out = Path(__file__).parents[3] / "examples" / "models" / "digits-resnet8.onnx", tmp_path / "out.onnx"
