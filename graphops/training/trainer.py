@@ -312,9 +312,12 @@ class _Run:
         last = self.checkpoints.last if self.checkpoints else None
         where = f"the last good checkpoint is {last}" if last else "there is no checkpoint"
         clip = "a lower clip_norm" if self.options.clip_norm else "a clip_norm above 0"
+        way_out = f"train again in another folder with a lower lr or {clip}"
+        if state.step == 0:
+            way_out = "nothing has moved yet, so mend the model, its teacher or the images"
         raise UserError(
             f"Training diverged at step {state.step + 1} of {self.steps} (loss {loss:.4g}, gradient norm {norm:.4g}, "
-            f"learning rate {lr:.3g}); {where}; train again in another folder with a lower lr or {clip}."
+            f"learning rate {lr:.3g}); {where}; {way_out}."
         )
 
     def _refuse_collapse(self, result: StepResult, lr: float) -> None:

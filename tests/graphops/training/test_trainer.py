@@ -221,6 +221,12 @@ def test_divergence_without_a_folder_says_that_there_is_no_checkpoint(digits: Da
         train(small(), digits, dataclasses.replace(FAST, lr=1e20, clip_norm=0))
 
 
+def test_a_model_that_gives_nothing_finite_is_not_said_to_need_a_lower_rate(digits: DataSet) -> None:
+    model = small("k = Mul(a, huge) b = Mul(k, huge)", {"huge": np.float32(3e38)})
+    with pytest.raises(UserError, match=r"diverged at step 1 of .*; nothing has moved yet, so mend the model"):
+        train(model, digits, FAST)
+
+
 @pytest.mark.parametrize("bias", ["b1", "b2"])
 def test_a_collapse_stops_with_its_steps_and_stays_stopped(digits: DataSet, tmp_path: Path, bias: str) -> None:
     model = normalised()
