@@ -65,7 +65,8 @@ def fold_to_rate(dataflow: Dataflow, fps: float | None, clock_mhz: float, part: 
         part: that it must fit into.
 
     Raises:
-        UserError: when no folding is fast enough, or none that is fits; names the best rate and the layer.
+        UserError: when no folding is fast enough, or none that is fits; names the best rate and the layer. When too
+            many skips overlap.
     """
     search = _Search(dataflow)
     clock = clock_mhz * 1e6
@@ -94,6 +95,7 @@ def fold_to(dataflow: Dataflow, budget: int, price: Price = luts_first) -> Dataf
 
     Raises:
         ValueError: when a layer takes more at its most parallel.
+        UserError: when too many skips overlap.
     """
     return _Search(dataflow).cheapest(budget, price)
 
@@ -181,7 +183,10 @@ class _Search:
                 return self._cheapest(budget, price, most)
             except TooLargeError:
                 continue
-        raise ValueError(f"too many skips overlap in {self.dataflow.name!r}")
+        raise UserError(
+            f"Too many skips of {self.dataflow.name!r} overlap for a folding to be found; take some of them out with "
+            "remove-skips or merge-skips."
+        )
 
     def _cheapest(self, budget: int, price: Price, most: int | None) -> Dataflow:
         options, priced = self._affordable(budget, price, most)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from hls_backend import Dataflow, Folding, Resources, insert_width_converters, lower
+from hls_backend import Dataflow, Folding, Resources, elimination, insert_width_converters, lower
 from hls_backend.elimination import Factor, minimise
 from hls_backend.fifo import insert_fifos
 from hls_backend.folding import blocks_first, cost, fold_to, fold_to_rate, luts_first, pixels_waiting, worth
@@ -113,6 +113,12 @@ def test_a_design_beyond_the_part_names_the_best_rate_that_fits() -> None:
     faster = [cost(d) for d in all_foldings(dataflow) if 1e8 / pace(d) > rate + 0.1]
     assert all(c.luts > tiny.luts for c in faster)
     assert faster
+
+
+def test_skips_that_overlap_too_much_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elimination, "LARGEST", 1)
+    with pytest.raises(UserError, match=r"^Too many skips of .* overlap .* remove-skips or merge-skips\.$"):
+        fold_to_rate(lower(chain()).dataflow, 1000, 100, part("xc7z020"))
 
 
 def test_without_a_rate_it_is_the_smallest() -> None:
