@@ -131,6 +131,24 @@ def test_a_training_that_is_interrupted_before_its_first_checkpoint_says_so(
     assert "Stopped before there was a checkpoint; the same command begins anew." in answer.err
 
 
+@pytest.mark.parametrize("module", ["typer", "onnx", "passes.errors", "graphops.cli.app", "graphops.cli.skips"])
+def test_an_interrupt_while_graphops_starts_leaves_no_traceback(module: str) -> None:
+    script = f"""
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "{module}":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from graphops.cli import main
+main(["skips", "none.onnx"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("verb", [("finetune", "--data"), ("remove-skips", "--train")])
 def test_a_model_that_misses_its_bar_is_written(graphops, model: Path, tmp_path: Path, verb) -> None:
     teacher, out = Path(__file__).parents[3] / "examples" / "models" / "digits-resnet8.onnx", tmp_path / "out.onnx"
