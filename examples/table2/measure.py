@@ -63,9 +63,9 @@ class Measured:
         return {
             "network": self.network,
             "asked_fps": self.asked_fps,
-            "fps": round(self.fps, 3),
             "slowest": self.slowest,
             **asdict(self.compared),
+            "fps": round(self.fps, 3),  # as simulated; that of `compared` is by the slowest layer's cycles
             "figures": self.compared.figures,
             "layers": [{"name": n.name, "op": n.op, **asdict(n.cells)} for n in self.layers],
             "simulation": asdict(self.simulation),
