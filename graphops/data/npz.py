@@ -59,9 +59,11 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of the .npz file at ``path`` by name.
 
     Raises:
-        UserError: when it is missing, damaged, holds pickled objects, or unpacks to far more than its own size.
+        UserError: when it is no file, damaged, holds pickled objects, or unpacks to far more than its own size.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe might be waited for without end
+            raise UserError(f"{path} is a folder, a pipe or a device; give the path of an .npz file.")
         _check_size(path)
         # Pickled arrays could run code: numpy refuses them.
         loaded = np.load(path, allow_pickle=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from graphops.data import DataSet, load
+from graphops.data.npz import arrays
 from passes.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -148,3 +150,11 @@ def test_a_missing_file_and_a_single_array_are_refused(tmp_path: Path) -> None:
         np.save(file, IMAGES)
     with pytest.raises(UserError, match="cannot be read as numpy arrays"):
         load(str(tmp_path / "one.npz"))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("/dev/null")], ids=["folder", "device"])
+def test_what_is_no_file_is_not_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A pipe that nobody writes to would be waited for without end."""
+    make(tmp_path / "toy.npz")
+    with pytest.raises(UserError, match=r"toy\.npz is a folder, a pipe or a device; give the path of an \.npz file"):
+        arrays(tmp_path / "toy.npz")
