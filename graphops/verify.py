@@ -70,7 +70,7 @@ def difference(
 
     Raises:
         ModelError: when one of them cannot be run, or draws random numbers itself.
-        UserError: when they do not have the same outputs, or outputs are not finite.
+        UserError: when they do not have the same outputs, none is a tensor of numbers, or outputs are not finite.
     """
     for model in (before, after):
         _refuse_chance(model)
@@ -111,6 +111,8 @@ def _tried(model: onnx.ModelProto, seed: int, other: onnx.ModelProto) -> tuple[A
 def _compared(expected: Arrays, got: Arrays) -> Difference:
     numbers = [{name: a for name, a in arrays.items() if a.dtype.kind in "biuf"} for arrays in (expected, got)]
     first, second = numbers
+    if not first:
+        raise UserError("No output is a tensor of numbers; nothing can be compared, leave out what runs them.")
     if first.keys() != second.keys():
         second = dict(zip(first, second.values(), strict=False)) if len(first) == len(second) else {}
     if {name: a.shape for name, a in first.items()} != {name: a.shape for name, a in second.items()}:

@@ -119,6 +119,15 @@ def test_what_is_not_finite_cannot_be_compared() -> None:
         difference(scaled(1.0), scaled(float("nan")))
 
 
+@pytest.mark.parametrize("operator", ["Relu", "Neg"])
+def test_sequences_alone_cannot_be_compared(operator: str) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (seq(float[2]) y)
+        { a = Relu(x) y = SequenceConstruct(a, a) }"""
+    before, after = (onnx.parser.parse_model(text.replace("Relu", name)) for name in ("Relu", operator))
+    with pytest.raises(UserError, match="No output is a tensor of numbers"):
+        difference(before, after)
+
+
 def test_qonnx_graphs_run_whatever_version_onnx_writes() -> None:
     """qonnx makes models of single nodes, and onnx gives those its newest IR version, which no onnxruntime may know."""
     path = Path(__file__).parents[2] / "examples/corpus/exports/quantised/brevitas-4-bits.qonnx.onnx"
