@@ -53,7 +53,7 @@ class Layout:
 def arrange(region: Region) -> Layout:
     """Lay ``region`` out."""
     main = _main_path(region)
-    row_of = {name: row for row, node in enumerate(main) for name in node.output}
+    row_of = {name: row for row, node in enumerate(main) for name in node.output if name}
     row_of |= dict.fromkeys(region.starts, -1)
     on_main = {id(node) for node in main}
     ways: list[_Way] = []
@@ -62,7 +62,7 @@ def arrange(region: Region) -> Layout:
             if name in row_of and row_of[name] != row - 1:
                 ways.append(((), (row_of[name],), (row,)))
     for group in _groups([node for node in region.nodes if id(node) not in on_main]):
-        made = {name for node in group for name in node.output}
+        made = {name for node in group for name in node.output if name}
         sources = {row_of[name] for node in group for name in node.input if name in row_of}
         targets = {row for row, node in enumerate(main) if made.intersection(node.input)}
         ways.append((tuple(group), tuple(sorted(sources)), tuple(sorted(targets))))
@@ -77,7 +77,7 @@ def _main_path(region: Region) -> list[onnx.NodeProto]:
         length, before = max((best[name] for name in node.input if name in best), key=lambda way: way[0])
         path = [*before, node]
         way = ((length[0] + (node.op_type in WEIGHTED), length[1] + 1), path)
-        best |= dict.fromkeys(node.output, way)
+        best |= dict.fromkeys(filter(None, node.output), way)
     return path
 
 
@@ -86,7 +86,7 @@ def _groups(nodes: list[onnx.NodeProto]) -> list[list[onnx.NodeProto]]:
     groups: list[tuple[set[str], list[onnx.NodeProto]]] = []
     for node in nodes:
         fed = [group for group in groups if group[0].intersection(node.input)]
-        made, members = set(node.output), []
+        made, members = set(filter(None, node.output)), []
         for group in fed:
             made |= group[0]
             members += group[1]

@@ -108,12 +108,12 @@ def _region(model: onnx.ModelProto, starts: frozenset[str], ends: list[str]) -> 
     reached, after = set(starts), []
     for node in model.graph.node:
         if reached.intersection(node.input):
-            reached.update(node.output)
+            reached.update(filter(None, node.output))  # what is left out has no name
             after.append(node)
     wanted, chosen = set(ends), []
     for node in reversed(after):
         if wanted.intersection(node.output) and not starts.intersection(node.output):
-            wanted.update(node.input)
+            wanted.update(filter(None, node.input))
             chosen.append(node)
     return Region(model, tuple(reversed(chosen)), starts)
 

@@ -91,6 +91,24 @@ def test_ways_that_overlap_have_lanes_of_their_own() -> None:
     assert {(way.sources, way.targets, way.lane) for way in layout.bypasses} == {((0,), (2,), 1), ((-1,), (4,), 2)}
 
 
+def test_inputs_and_outputs_that_are_left_out_are_not_joined() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 17]>
+        g (float[1, 2] x) => (float[1, 2] y) <float most = {1.0}>
+        {
+            c = Clip(x, most, most)
+            a, mask = Dropout(x)
+            b = Relu(a)
+            y = Add(b, c)
+        }
+    """)
+    model.graph.node[0].input[1] = model.graph.node[1].output[1] = ""
+    layout = arrange(whole(model))
+    assert operators(layout.main) == ["Dropout", "Relu", "Add"]
+    (way,) = layout.bypasses
+    assert (operators(way.nodes), way.sources, way.targets) == (["Clip"], (-1,), (2,))
+
+
 def test_between_two_tensors(resnet: onnx.ModelProto) -> None:
     relu = next(node for node in resnet.graph.node if node.op_type == "Relu")
     region = between(resnet, "input", relu.output[0])
