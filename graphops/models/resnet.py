@@ -130,14 +130,14 @@ def check(
         UserError: when an argument is impossible.
     """
     for option, number in (("depth", depth), ("width", width), ("classes", classes), ("seed", seed)):
-        if not isinstance(number, int):
+        if type(number) is not int:  # a bool, as YAML reads "yes", is an int to isinstance
             raise UserError(f"A {family} cannot have {option}={number!r}; give a whole number.")
     if depth < 8 or depth % 6 != 2:
         lower = max(8, depth - (depth - 2) % 6)
         near = f"{lower} or {lower + 6}" if depth >= 8 else "8, 14 or 20"
         raise UserError(f"A {family} cannot have {depth} layers; depths are 6n + 2: take {near}.")
     sizes = image if isinstance(image, tuple | list) else ()
-    if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
+    if len(sizes) != 3 or not all(type(size) is int and size > 0 for size in sizes):
         raise UserError(f"A {family} cannot take images of {image}; give channels, height and width, e.g. (3, 32, 32).")
     for option, value, least in (("width", width, 1), ("classes", classes, 2), ("seed", seed, 0)):
         if value < least:

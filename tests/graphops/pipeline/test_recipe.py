@@ -78,6 +78,8 @@ def test_steps_are_written_long_or_short() -> None:
         ("steps: [{build: {depth: 20}}]", "needs the network's name"),
         ("steps: [{build: {model: resnet8, widht: 4}}]", "step 1: build: resnet8 has no option 'widht'; did you mean"),
         ("steps: [{build: {model: resnet8, width: '4'}}]", "width='4'; give a whole number"),
+        ("steps: [{build: {model: resnet8, width: yes}}]", "width=True; give a whole number"),
+        ("steps: [{build: {model: resnet8, image: [yes, 8, 8]}}]", "images of [True, 8, 8]; give channels"),
         ("steps: [{build: {model: resnet8, image: 3}}]", "images of 3; give channels, height and width"),
         ("steps: [{build: {model: resnet8, classes: 10.5}}]", "classes=10.5; give a whole number"),
         ("steps: [{build: {model: resnet8, seed: [1]}}]", "seed=[1]; give a whole number"),
