@@ -47,14 +47,14 @@ def draw(
     format = output.suffix.lstrip(".").lower()
     if format not in FORMATS:
         raise UserError(f"{output} should end in .{', .'.join(FORMATS)}; give it one of these endings.")
-    if (start is None) != (end is None) or (block and start):
+    if (start is None) != (end is None) or None not in (block, start):
         raise UserError("Give --from and --to together, or --block alone.")
     named = titles.split(",") if titles else [path.stem for path in models]
     if len(named) != len(models):
         raise UserError(f"There are {len(named)} titles for {len(models)} models; give one each, split by commas.")
     check_output(output, force)
     loaded = [load_model(path, weights=False) for path in models]
-    place = block_of(loaded[0], block) if block else None
+    place = None if block is None else block_of(loaded[0], block)
 
     def region(model: onnx.ModelProto) -> Region:
         if place is not None:

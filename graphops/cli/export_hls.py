@@ -86,7 +86,7 @@ def export_hls(
             clock_mhz=clock_mhz,
             part=part,
             flavour=cast(Any, flavour),
-            dataset=Bench(data_dir=data_dir).data(data) if data else None,
+            dataset=None if data is None else Bench(data_dir=data_dir).data(data),
             count=count,
             normalisation=normalisation,
             fifo=cast(Any, fifo),

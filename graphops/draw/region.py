@@ -73,7 +73,7 @@ def block_of(model: onnx.ModelProto, number: str) -> Block:
     found = {skip.number: skip for skip in find_skips(model)}
     if number not in found:
         listed = ", ".join(found) or "none"
-        raise UserError(f"The first model has no skip {number}; it has {listed}.")
+        raise UserError(f"The first model has no skip {number!r}; it has {listed}.")
     return _block(model, found[number])
 
 

@@ -114,6 +114,8 @@ CASES: dict[str, tuple[Prepare, str, str]] = {
     "no such skip": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --skips 1,9", "skip 9"),
     "skips from an empty variable": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --skips=", "names nothing"),
     "skips that are a comma": (saved(as_it_is), "fold-skips in.onnx -o out.onnx --skips ,", "names nothing"),
+    "data from an empty variable": (saved(as_it_is), "export-hls in.onnx -o build --data=", "No data set is named"),
+    "block from an empty variable": (saved(as_it_is), "draw in.onnx -o out.svg --block=", "no skip ''; it has 1, 2, 3"),
     "stage and skips": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --skips 1 --stage 1", "skips are named"),
     "wrong choice": (saved(as_it_is), "shorten-skips in.onnx -o out.onnx --keep first", "'last' or 'each'"),
     "not a number": (saved(as_it_is), "remove-skips in.onnx -o out.onnx --stage two", "--stage"),

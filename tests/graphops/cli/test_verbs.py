@@ -250,7 +250,7 @@ def test_draw_takes_names_that_look_like_formulae(graphops, network: onnx.ModelP
     ("arguments", "sentence"),
     [
         (("-o", "a.bmp"), "should end in .svg, .png, .pdf"),
-        (("-o", "a.svg", "--block", "9"), "has no skip 9; it has 1, 2, 3"),
+        (("-o", "a.svg", "--block", "9"), "has no skip '9'; it has 1, 2, 3"),
         (("-o", "a.svg", "--from", "input"), "--from and --to together"),
         (("-o", "a.svg", "--from", "nowhere", "--to", "input"), "no tensor 'nowhere'"),
         (("-o", "a.svg", "--titles", "a,b"), "2 titles for 1 models"),
