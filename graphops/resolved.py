@@ -56,7 +56,6 @@ def _step(folder: str, plan: list[Planned]) -> str | None:
 
 
 def _data(bench: Bench, name: str | None) -> str | None:
-    if name is None:
-        return None
-    located = bench.data_name(name)
-    return located if located == name else str(Path(located).absolute())
+    from graphops.data import names
+
+    return name if name is None or name in names() else str(Path(bench.data_name(name)).absolute())

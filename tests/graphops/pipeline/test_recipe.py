@@ -152,6 +152,16 @@ def test_paths_start_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "images.npz" in (elsewhere / "runs" / "recipe" / "recipe.yaml").read_text()
 
 
+def test_the_recipe_in_the_run_folder_is_good_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the recipe lay in the folder that graphops was called in."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save_model(build("resnet8", width=4, image=(1, 8, 8)), "net.onnx")
+    np.savez("images.npz", x=np.zeros((80, 1, 8, 8), np.uint8), y=np.arange(80) % 10)
+    Path("own.yaml").write_text("{model: net.onnx, data: images.npz, steps: [{evaluate: images.npz}]}")
+    assert graphops(["run", "own.yaml", "--out", "run"]) == 0
+    assert graphops(["run", "run/recipe.yaml", "--out", "again"]) == 0
+
+
 def test_the_model_of_the_command_line_wins(tmp_path: Path, capsys) -> None:
     for width in (4, 8):
         onnx.save_model(build("resnet8", width=width, image=(1, 8, 8)), tmp_path / f"{width}.onnx")
