@@ -37,6 +37,8 @@ def compare(
     """Compare what builds take and how fast they are, in numbers and in per cent of the first."""
     check_report(report, force, plot)
     if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise UserError(f"{plot} should end in .png, for that is what is drawn; give it this ending.")
         check_output(plot, force)
     if len(builds) < 2:
         raise UserError("A comparison takes two builds or more; name another one.")

@@ -148,6 +148,7 @@ CASES: dict[str, tuple[Prepare, str, str]] = {
     "no model": (nothing, "remove-skips", "Missing argument 'MODEL.onnx'"),
     "a name that is too long": (saved(as_it_is), f"remove-skips in.onnx -o {'x' * 300}", "File name too long"),
     "a file as run folder": (saved(as_it_is), "run digits --out in.onnx", "in.onnx cannot be used as a folder"),
+    "a plot that is no png": (nothing, "compare a b --plot a.svg", "a.svg should end in .png"),
     "no such recipe": (nothing, "run digit", "did you mean 'digits'"),
     "a folder as recipe": (a_folder, "run in.onnx", "in.onnx is a folder; name the recipe file"),
 }
