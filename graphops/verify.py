@@ -70,16 +70,44 @@ def difference(
 
     Raises:
         ModelError: when one of them cannot be run, or draws random numbers itself.
-        UserError: when they do not have the same outputs, none is a tensor of numbers, or outputs are not finite.
+        UserError: when they do not take ``feeds``, they do not have the same outputs, none is a tensor of numbers, or
+            outputs are not finite.
     """
     for model in (before, after):
         _refuse_chance(model)
     if feeds is None:
         feeds, expected = _tried(before, seed, after)
     else:
+        _check_given(before, feeds)
+        _check_given(after, _renamed(feeds, before, after))
         expected = run(before, feeds)
     tolerance = HALF_ROUNDING if any(map(_computes_in_halves, (before, after))) else ROUNDING
     return replace(_compared(expected, run(after, _renamed(feeds, before, after))), tolerance=tolerance)
+
+
+def _check_given(model: onnx.ModelProto, feeds: Arrays) -> None:
+    """Refuse inputs of other names, types or sizes than the model's."""
+    values = {value.name: value for value in model.graph.input}
+    wanted = [value.name for value in _inputs(model)]
+    if not set(wanted) <= feeds.keys() <= values.keys():
+        raise UserError(
+            f"The inputs given are {', '.join(feeds) or 'none'}, and a model takes {', '.join(wanted) or 'none'}; "
+            "give an array for each, by its name."
+        )
+    for name, array in feeds.items():
+        tensor = values[name].type.tensor_type
+        sizes = [dim.dim_value for dim in tensor.shape.dim]
+        try:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        except KeyError:  # it says none
+            dtype = array.dtype
+        fits = len(sizes) == array.ndim and all(size in (0, n) for size, n in zip(sizes, array.shape, strict=True))
+        if dtype not in (array.dtype, object) or not (fits or not tensor.HasField("shape")):
+            shape = ", ".join(str(size or "?") for size in sizes)
+            raise UserError(
+                f"The input {name!r} is given as {array.dtype}{list(array.shape)}, and a model takes {dtype}[{shape}]; "
+                "give one like that."
+            )
 
 
 def _computes_in_halves(model: onnx.ModelProto) -> bool:

@@ -79,6 +79,22 @@ def test_given_inputs_are_taken() -> None:
     assert found.outputs == {"y": 5.0}
 
 
+@pytest.mark.parametrize(
+    ("feeds", "sentence"),
+    [
+        ({}, "The inputs given are none, and a model takes x; give an array for each"),
+        ({"x": np.zeros((1, 3), np.float32), "z": np.zeros(2)}, "The inputs given are x, z, and a model takes x"),
+        ({"x": np.zeros((1, 3))}, r"'x' is given as float64\[1, 3\], and a model takes float32\[\?, 3\]"),
+        ({"x": np.zeros((1, 4), np.float32)}, r"given as float32\[1, 4\], and a model takes float32\[\?, 3\]"),
+        ({"x": np.zeros(3, np.float32)}, r"given as float32\[3\], and a model takes float32\[\?, 3\]"),
+    ],
+)
+def test_inputs_that_no_model_takes_are_refused(feeds: dict[str, np.ndarray], sentence: str) -> None:
+    """By what they are, not as a fault of the model."""
+    with pytest.raises(UserError, match=sentence):
+        difference(scaled(2.0), scaled(3.0), feeds=feeds)
+
+
 def test_inputs_suit_both_models() -> None:
     """As of one network, exported for any number of images and for one."""
     fixed = scaled(3.0, [1, 3])
