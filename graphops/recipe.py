@@ -81,7 +81,9 @@ def find(name: str) -> Path:
     if name in known:
         return known[name]
     if path.is_dir():
-        raise UserError(f"{name} is a folder; name the recipe file in it.")
+        raise UserError(f"{path} is a folder; name the recipe file in it.")
+    if path.exists():
+        raise UserError(f"{path} is no file but a pipe or a device; write the recipe to a file and name that.")
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
     raise UserError(f"There is no recipe file {name} and no shipped recipe of that name; {hint}")

@@ -150,6 +150,7 @@ CASES: dict[str, tuple[Prepare, str, str]] = {
     "a file as run folder": (saved(as_it_is), "run digits --out in.onnx", "in.onnx cannot be used as a folder"),
     "a plot that is no png": (nothing, "compare a b --plot a.svg", "a.svg should end in .png"),
     "no such recipe": (nothing, "run digit", "did you mean 'digits'"),
+    "a device as recipe": (nothing, "run /dev/null", "/dev/null is no file but a pipe or a device"),
     "a folder as recipe": (a_folder, "run in.onnx", "in.onnx is a folder; name the recipe file"),
 }
 
