@@ -21,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from examples import script
 from graphops.cli.common import ScreenWatch
 from hls_backend import Dataflow, End, Folding, Layer, Stream, rtl, run
 from hls_backend.datatypes import least, named
@@ -298,4 +299,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -18,6 +18,7 @@ from typing import Any
 
 import onnx
 
+from examples import script
 from examples.benchmarks.lowering import MODEL, quantised
 from hls_backend import Dataflow, Resources, lower
 from hls_backend.datatypes import named
@@ -85,4 +86,4 @@ def _lines(layer: ConvolutionInputGenerator, bits: int) -> Resources:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

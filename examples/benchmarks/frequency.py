@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from examples import script
 from examples.table2.blocks import block
 from examples.table2.measure import CLOCK_MHZ, DEVICE, as_folded
 from graphops.cli.common import ScreenWatch
@@ -101,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

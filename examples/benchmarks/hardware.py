@@ -22,6 +22,7 @@ from typing import TypeVar
 
 import onnx
 
+from examples import script
 from examples.table2.blocks import block
 from graphops.modelfile import load_model
 from hls_backend import lower, rtl
@@ -115,4 +116,4 @@ def _cpu_seconds() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

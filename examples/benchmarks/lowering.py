@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from examples import script
 from examples.benchmarks.passes import high_water
 from graphops.calibrate import calibrated
 from graphops.data import DataSet, Split
@@ -107,4 +108,4 @@ def _measured(work: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

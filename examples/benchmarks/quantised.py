@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from examples import script
 from examples.benchmarks.training import Ours
 from graphops.models import build
 from graphops.training.engine import usable_cores
@@ -65,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

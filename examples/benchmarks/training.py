@@ -29,6 +29,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from examples import script
 from graphops.inference import session
 from graphops.models import build
 from graphops.training import TrainOptions, optimizers, runtime
@@ -276,4 +277,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

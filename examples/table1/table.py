@@ -20,6 +20,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from examples import script
 from graphops import recipe
 from graphops.cli.run import RunWatch
 from graphops.files import write_bytes, write_json
@@ -172,4 +173,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

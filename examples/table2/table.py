@@ -22,6 +22,7 @@ import onnx
 from rich.console import Console
 from rich.table import Table
 
+from examples import script
 from examples.table2.blocks import block
 from examples.table2.measure import DEVICE, FAMILY, Measured, measure
 from graphops.files import write_bytes, write_json
@@ -199,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)
