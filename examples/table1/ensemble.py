@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 from onnx import compose, helper
 
+from examples import script
 from graphops.modelfile import load_model, save_model
 from passes import UserError
 
@@ -52,11 +53,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the model to write")
     parser.add_argument("--force", action="store_true", help="overwrite it")
     arguments = parser.parse_args()
-    try:
-        save_model(ensemble([load_model(path) for path in arguments.models]), arguments.output, arguments.force)
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    save_model(ensemble([load_model(path) for path in arguments.models]), arguments.output, arguments.force)
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)
