@@ -215,7 +215,10 @@ class _Tracer:
         return self.sampled(source, [(0, s, c) for s, c in zip(slide.stride, slide.slack, strict=True)])
 
     def pool(self, node: Node, source: Window) -> Sliding:
-        slide = sliding(self.editor, node, self.editor.attribute(node, "kernel_shape"), source.size)
+        kernel = self.editor.attribute(node, "kernel_shape")
+        if len(kernel) != len(source.size):
+            raise Refusal("it has its channels on another axis than the rest")
+        slide = sliding(self.editor, node, kernel, source.size)
         if self.editor.attribute(node, "ceil_mode", 0):
             for size, stride, slack in zip(source.size, slide.stride, slide.slack, strict=True):
                 if stride > 1 and (size is None or (size + slack) % stride):

@@ -335,6 +335,14 @@ def test_matmul_gets_a_bias_where_the_skip_path_has_one() -> None:
     folded(net, adds=1)
 
 
+@pytest.mark.parametrize("op", ["AveragePool", "MaxPool"])
+def test_a_pool_beside_a_matrix_over_the_last_axis(op: str) -> None:
+    net = Net()
+    x = net.relu(net.input(["N", 3, 5, 6]))
+    net.output(net.add(net.op("MatMul", [x, net.weight([6, 6])]), net.op(op, [x], kernel_shape=[1, 1])))
+    assert f"at {op} '{op.lower()}4', it has its channels on another axis" in refusal(net)
+
+
 def test_a_constant_that_differs_from_position_to_position() -> None:
     net = Net()
     x = net.relu(net.input(["N", 5, 6]))
