@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from onnx import TensorProto, helper
 
 from passes.errors import ModelError
 from passes.graph import QUANTISERS, Editor, Node, is_standard
@@ -137,14 +138,17 @@ def _on_result_grid(editor: Editor, join: Node, slot: int) -> gs.Variable:
     main, old, new = join.inputs[slot], grid_of(join, slot), result_grid(join)
     if _same(editor, old, new):
         return main
+    base = join.outputs[0].name
+    if len(_given(new)) == 1:  # 0, which not every maker may leave out
+        kind = editor.element_type(main) or TensorProto.UINT8
+        new = [new[0], editor.add_constant(f"{base}_zero_point", np.zeros((), helper.tensor_dtype_to_np_dtype(kind)))]
     maker = editor.producer(main)
     if maker is not None and maker.op in _GRID and editor.is_private(main) and _has_negative(editor, old[1:]):
-        for place, tensor in zip(_GRID[maker.op], new, strict=False):
+        for place, tensor in zip(_GRID[maker.op], new, strict=True):
             editor.set_input(maker, place, tensor)
         return main
-    base = join.outputs[0].name
     real = editor.add_node("DequantizeLinear", [main, *_given(old)], f"{base}_dequantized", before=join)
-    return editor.add_node("QuantizeLinear", [real, *_given(new)], f"{base}_requantized", before=join)
+    return editor.add_node("QuantizeLinear", [real, *new], f"{base}_requantized", before=join)
 
 
 def _given(grid: list[gs.Variable]) -> list[gs.Variable]:

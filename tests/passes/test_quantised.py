@@ -302,6 +302,19 @@ def test_other_integers_move_to_the_results_grid() -> None:
     assert sorted(left(model)) == sorted(["Conv", "QuantizeLinear", "DequantizeLinear", *moved])
 
 
+@pytest.mark.parametrize(("zero", "least"), [("v", 0.0), ("i", -np.inf)])
+@pytest.mark.parametrize(
+    "middle", ["m = QuantizeLinear (c, s, {0})", "q = QuantizeLinear (c, s, {0}) m = Identity (q)"]
+)
+def test_a_result_without_a_zero_point_has_its_zero_at_0(middle: str, zero: str, least: float) -> None:
+    model = block(f"""p = QuantizeLinear (x, s, {zero}) {middle.format(zero)}
+        a = com.microsoft.QLinearAdd (m, s, {zero}, p, s, {zero}, t) y = DequantizeLinear (a, t)""")
+    rest = applied(RemoveSkips(), model).model
+    inputs = feeds(rest)
+    expected = np.maximum(0.7 * inputs["x"], least)
+    assert np.abs(run(rest, inputs)[0] - expected).max() < 0.2
+
+
 def test_a_join_of_integers_that_is_an_output_keeps_its_name() -> None:
     model = block(
         """p = QuantizeLinear (x, s, v) q = QuantizeLinear (c, s, v)
