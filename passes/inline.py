@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,9 @@ from passes.operators import DEFAULT_DOMAINS
 from passes.protobufs import copy_fields, with_subgraphs
 
 _MOST_NODES = 2_000_000
+
+Operator = tuple[str, str, str]
+"""Domain, name and, of functions that share these, which one."""
 
 
 @register
@@ -47,10 +51,10 @@ class InlineFunctions(Pass):
 
     def _check_size(self, model: onnx.ModelProto) -> None:
         """Refuse functions that multiply: thirty that call the next one twice are a billion nodes."""
-        bodies = {(f.domain, f.name): _operators(f.node) for f in model.functions}
-        sizes: dict[tuple[str, str], int] = {}
+        bodies = {_function(f): _operators(f.node) for f in model.functions}
+        sizes: dict[Operator, int] = {}
         pending = list(bodies)
-        opened: set[tuple[str, str]] = set()
+        opened: set[Operator] = set()
         while pending:
             function = pending[-1]
             inner = [call for call in bodies[function] if call in bodies]
@@ -109,34 +113,53 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _calls_read(model: onnx.ModelProto) -> set[str]:
     """What calls of functions read, in the graph and in its subgraphs."""
-    functions = {(f.domain, f.name) for f in model.functions}
+    functions = {_function(f) for f in model.functions}
     nodes = (n for graph in with_subgraphs(model.graph) for n in graph.node)
-    return {name for n in nodes if (n.domain, n.op_type) in functions for name in n.input} - {""}
+    return {name for n in nodes if _operator(n) in functions for name in n.input} - {""}
 
 
-def _operators(nodes: list[onnx.NodeProto]) -> list[tuple[str, str]]:
-    """Domain and operator of nodes, those in subgraphs as well."""
+def _function(function: onnx.FunctionProto) -> Operator:
+    return function.domain, function.name, function.overload
+
+
+def _operator(node: onnx.NodeProto) -> Operator:
+    return node.domain, node.op_type, node.overload
+
+
+def _operators(nodes: list[onnx.NodeProto]) -> list[Operator]:
+    """Those of nodes, those in subgraphs as well."""
     graph = onnx.GraphProto()
     graph.node.extend(nodes)
-    return [(n.domain, n.op_type) for each in with_subgraphs(graph) for n in each.node]
+    return [_operator(n) for each in with_subgraphs(graph) for n in each.node]
 
 
 def _light(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy without the values of weights, and with a name for each node in a function."""
+    """A copy without the values of weights, where nodes in functions have names and calls all attributes."""
     light = onnx.ModelProto()
     copy_fields(model, light, leave={"graph"})
     copy_fields(model.graph, light.graph, leave={"initializer"})
     for proto in model.graph.initializer:
         light.graph.initializer.add(name=proto.name, data_type=proto.data_type, dims=proto.dims)
+    defaults = {_function(f): f.attribute_proto for f in model.functions}
+    _give(light.graph, defaults)
     for function in light.functions:
         graph = onnx.GraphProto()
         graph.node.extend(function.node)
         for each in with_subgraphs(graph):
             for node in each.node:
                 node.name = node.name or f"{function.name}/{node.op_type}"
+        _give(graph, defaults)
         del function.node[:]
         function.node.extend(graph.node)
     return light
+
+
+def _give(graph: onnx.GraphProto, defaults: Mapping[Operator, Iterable[onnx.AttributeProto]]) -> None:
+    """Write the attributes that calls leave to their functions' defaults, of which onnx's inliner knows nothing."""
+    for each in with_subgraphs(graph):
+        for node in each.node:
+            given = {a.name for a in node.attribute}
+            node.attribute.extend(a for a in defaults.get(_operator(node), ()) if a.name not in given)
 
 
 def _complete(flat: onnx.ModelProto, model: onnx.ModelProto) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import helper, numpy_helper, parser
 
 from passes import InlineFunctions, PassError, find_skips
 from tests.passes.net import assert_same_function, feeds, run
@@ -79,6 +79,36 @@ def test_functions_that_call_functions_and_take_attributes() -> None:
     assert result.notes == ("2 functions inlined.",)
     assert [round(n.attribute[0].f, 3) for n in result.model.graph.node if n.op_type == "LeakyRelu"] == [0.3, 0.3]
     assert_same_function(network(inner, outer), result.model)
+
+
+def test_calls_that_leave_an_attribute_to_its_default() -> None:
+    model = parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 17, "local" : 1]>
+        g (float[N,4] x, bool flag) => (float[N,4] y) {
+            a = local.outer (x)
+            b = local.outer <alpha = 0.5> (a)
+            y = If (flag) <then_branch = t () => (float[N,4] c) { c = local.inner (b) },
+                           else_branch = e () => (float[N,4] d) { d = Identity (b) }>
+        }
+        <domain: "local", opset_import: ["" : 17]>
+        inner <alpha: float = 0.25> (x) => (y) { y = LeakyRelu <alpha: float = @alpha> (x) }
+        <domain: "local", opset_import: ["" : 17, "local" : 1]>
+        outer <alpha: float = 0.125> (x) => (y) { z = local.inner (x) y = Elu <alpha: float = @alpha> (z) }""")
+    result = applied(InlineFunctions(), model)
+    alphas = [n.attribute[0].f for n in result.model.graph.node if n.op_type != "If"]
+    assert alphas == [0.25, 0.125, 0.25, 0.5]
+    inputs = feeds(model) | {"flag": np.array(True)}
+    assert np.array_equal(run(model, inputs)[0], run(result.model, inputs)[0])
+
+
+def test_functions_of_one_name() -> None:
+    """One overload may call another."""
+    plain, loud = block(), function("block", helper.make_node("block", ["x", "w"], ["y"], domain="local"))
+    loud.overload = "loud"
+    model = network(plain, loud)
+    model.graph.node[0].overload = "loud"
+    flat = InlineFunctions().apply(model).model
+    assert [n.op_type for n in flat.graph.node] == [*["Conv", "Add", "Relu"] * 2, "Relu"]
 
 
 def test_calls_inside_subgraphs() -> None:
