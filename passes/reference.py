@@ -18,8 +18,14 @@ from onnx.reference.op_run import OpRun
 NEW_OPSET = 19
 
 # Below these operator sets the evaluator computes something else: a softmax over one axis where it was over all that
-# follow as well, a normalisation by the batch; in any, an L1 norm of numbers with their signs.
-_SINCE = {"Softmax": 13, "LogSoftmax": 13, "Hardmax": 13, "BatchNormalization": 14, "LpNormalization": math.inf}
+# follow as well, a normalisation by the batch, a region half a pixel away; in any, an L1 norm of numbers with their
+# signs, a normalisation of as many channels as there are images.
+_SINCE = {
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), 13),
+    "BatchNormalization": 14,
+    "RoiAlign": 16,
+    **dict.fromkeys(("LpNormalization", "LRN"), math.inf),
+}
 
 
 def _along(values: np.ndarray, rank: int, axis: int) -> np.ndarray:

@@ -113,6 +113,16 @@ def test_batch_norm_of_a_constant_stays_where_its_reference_takes_the_batch(opse
     assert_same_function(model, result.model, tolerance=1e-6)
 
 
+def test_local_response_normalisation_of_a_constant_stays() -> None:
+    """onnx's reference normalises as many channels as there are images."""
+    net = Net()
+    normal = net.op("LRN", [net.weight([1, 4, 16, 16], "w")], "lrn", size=3, alpha=1.0)
+    model = net.model(net.op("Add", [net.image(4), normal], "y"))
+    result = FoldConstants().apply(model)
+    assert not result.changed
+    assert result.notes == ("'lrn.out' stays: LRN 'lrn' cannot be computed: there is no reference for it in opset 17.",)
+
+
 def test_constant_nodes_stay_and_what_is_computed_from_them_goes(net: Net) -> None:
     two = net.op("Constant", [], "two", value_float=2.0)
     y = net.op("Mul", [net.op("Mul", [net.image(4), two], "once"), net.op("Sqrt", [two], "root")], "y")
