@@ -85,11 +85,11 @@ class Flow:
         return editor.remember("flow", lambda: cls(editor, editor.nodes))
 
     def _cuts(self, node: Node) -> bool:
-        """Whether data flow into ``node``, but no further."""
+        """Whether data flow into ``node``, but no further; the same whatever this flow's sources."""
         if not is_standard(node):
             return False
         if node.op in TESTS or (node.op == "Cast" and attributes(node).get("to") == TensorProto.BOOL):
-            return all(self._editor.element_type(t) in _WHOLE for t in node.inputs if self.carries(t))
+            return all(self._editor.element_type(t) in _WHOLE for t in node.inputs if self._whole.carries(t))
         return node.op in SHAPES or node.op in RANDOM
 
     def _note_origin(self, node: Node, read: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, parser
 
 from passes import GateSkips, find_skips, gates
 from tests.passes import networks
@@ -367,6 +367,15 @@ def test_any_constant_operand_makes_a_weighted_product(net: Net) -> None:
     right = net.op("MatMul", [left, computed], "right")
     own = net.op("MatMul", [right, right], "own")
     assert drawn(net.model(net.op("Add", [own, x], "join"))) == [(I, 2, False)]
+
+
+def test_a_test_of_what_nothing_is_known_of_carries_on_from_either_side() -> None:
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17, "custom" : 1]>
+        g (float[N,1] x, int64[N,1] ids) => (float[N,1] join) <float[1,1] w = {2}> {
+            any = custom.Any (x) same = Equal (any, ids) mask = Cast <to = 1> (same)
+            masked = Add (mask, x) dense = MatMul (masked, w) join = Add (dense, mask) }""")
+    assert [(s.node, s.fork, s.span) for s in find_skips(model)] == [("join", "mask", 1)]
 
 
 def test_a_mask_by_cast_cuts_but_a_binary_activation_carries_on(net: Net) -> None:
