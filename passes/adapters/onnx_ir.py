@@ -20,7 +20,7 @@ class AsIrPass(ir.passes.InPlacePass):
 
     The model that is given gets a new graph and new functions; values and nodes held from before are no longer its
     own, and what stood in their ``meta`` (not in ``metadata_props``) is gone. A pass that only rewires neither reads
-    nor copies a weight: tensors in memory and tensors in files go on as the same objects. A pass that reads weights
+    nor copies a weight: initialisers in memory and in files go on as the same objects. A pass that reads weights
     takes them into memory.
     """
 
@@ -35,7 +35,10 @@ class AsIrPass(ir.passes.InPlacePass):
         weights = {name: value.const_value for name, value in model.graph.initializers.items()}
         result = run(self.rewriter, _to_proto(model, self.rewriter.reads_weights))
         if result.changed:
+            folders = {tensor.location: tensor.base_dir for tensor in _in_files(model)}
             rewritten = ir.from_proto(result.model)
+            for tensor in _in_files(rewritten):  # a protobuf does not say in which folder
+                tensor.base_dir = folders.get(tensor.location, "")
             for name, value in rewritten.graph.initializers.items():
                 if isinstance(value.const_value, ir.ExternalTensor) and name in weights:
                     value.const_value = weights[name]
@@ -44,6 +47,14 @@ class AsIrPass(ir.passes.InPlacePass):
             model.functions.update(rewritten.functions)
             model.metadata_props.update(rewritten.metadata_props)
         return ir.passes.PassResult(model, result.changed)
+
+
+def _in_files(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    """The tensors that lie in files, those of subgraphs and of attributes as well."""
+    for graph in model.graphs():
+        tensors = [value.const_value for value in graph.initializers.values()]
+        tensors += [a.value for n in graph for a in n.attributes.values() if a.type == ir.AttributeType.TENSOR]
+        yield from (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
 
 
 def _to_proto(model: ir.Model, whole: bool) -> onnx.ModelProto:

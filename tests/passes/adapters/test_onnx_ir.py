@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnx_ir as ir
 import onnxruntime
 import pytest
@@ -13,7 +14,16 @@ from onnx_ir.passes import common
 from onnxscript.rewriter import RewritePass, pattern
 
 from examples.adapters.network import image, joins, residual, run
-from passes import FoldConstants, FoldSkips, GateSkips, InlineFunctions, RemoveSkips, ShortenSkips, UserError
+from passes import (
+    FoldConstants,
+    FoldSkips,
+    GateSkips,
+    InlineFunctions,
+    MergeSkips,
+    RemoveSkips,
+    ShortenSkips,
+    UserError,
+)
 from passes.adapters.onnx_ir import AsIrPass
 from passes.base import Pass
 
@@ -135,6 +145,30 @@ def test_a_pass_that_reads_weights_reads_them_from_files(in_files: Path) -> None
     np.testing.assert_array_equal(
         model.graph.initializers["negated"].const_value.numpy(), -before["classifier_w"].const_value.numpy()
     )
+
+
+@pytest.mark.parametrize("rewriter", [RemoveSkips(), MergeSkips()])
+def test_weights_of_subgraphs_and_constants_stay_in_their_files(rewriter: Pass, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[N,2] x, bool flag) => (float[N,2] y) <float[2,2] w = {1, 2, 3, 4}> {
+            f = Relu (x) c = MatMul (f, w) d = Relu (c) e = MatMul (d, w) j = Add (e, f)
+            u = Constant <value = float[2] {1, 2}> ()
+            y = If (flag) <then_branch = t () => (float[N,2] a) <float[2,2] v = {5, 6, 7, 8}> { a = MatMul (j, v) },
+                           else_branch = s () => (float[N,2] b) { b = Add (j, u) }>
+        }""")
+    branch, constant = model.graph.node[-1].attribute[0].g, model.graph.node[-2].attribute[0].t
+    for tensor in (*model.graph.initializer, *branch.initializer, constant):  # onnx moves raw data alone into files
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
+    options = {"save_as_external_data": True, "size_threshold": 0, "convert_attribute": True}
+    onnx.save(model, tmp_path / "model.onnx", location="weights.bin", **options)
+    loaded = ir.load(tmp_path / "model.onnx")
+    assert AsIrPass(rewriter)(loaded).modified
+    nodes = {node.op_type: node.attributes for node in loaded.graph}
+    weight = nodes["If"]["then_branch"].as_graph().initializers["v"].const_value
+    for tensor, values in ((weight, [[5, 6], [7, 8]]), (nodes["Constant"]["value"].value, [1, 2])):
+        assert isinstance(tensor, ir.ExternalTensor)
+        np.testing.assert_array_equal(tensor.numpy(), values)
 
 
 def test_a_refusal_leaves_the_model_as_it_was() -> None:
