@@ -193,8 +193,11 @@ class _Writer:
     def weights(self, layer: WeightedLayer, bits: int) -> gs.Variable:
         """The layer reads quantised weights; returns their scale."""
         editor, tensor = self._editor, layer.node.inputs[layer.weight]
-        axis = None if layer.is_last else _output_axis(editor, layer)
-        scale = editor.add_constant(f"{tensor.name}_scale", _weight_scale(editor.value(tensor), bits, axis))
+        value, axis = editor.value(tensor), None if layer.is_last else _output_axis(editor, layer)
+        if value.dtype != np.float32:
+            reason = f"its weights are {value.dtype}, and QONNX's quantisers make float32"
+            raise PassError(Quantize.name, label(layer.node), reason, "export the network in float32")
+        scale = editor.add_constant(f"{tensor.name}_scale", _weight_scale(value, bits, axis))
         name = f"{tensor.name}_quant"
         if bits == 1:
             made = editor.add_node("BipolarQuant", [tensor, scale], name, before=layer.node, domain=DOMAIN)

@@ -272,6 +272,16 @@ def test_half_quantised_networks_are_refused(resnet8: onnx.ModelProto) -> None:
         Quantize().apply(model)
 
 
+@pytest.mark.parametrize("kind", ["float16", "float64"])
+def test_a_network_of_other_numbers_is_refused(kind: str) -> None:
+    model = single(node("Conv", "x w", "y"), w=WEIGHT)
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(WEIGHT.astype(kind), "w"))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    with pytest.raises(PassError, match=f"its weights are {kind}, and QONNX's quantisers make float32; export"):
+        Quantize(ranges=("x=0:1",)).apply(model)
+
+
 def test_a_network_without_weights_is_refused() -> None:
     with pytest.raises(PassError, match="no weighted layer"):
         Quantize().apply(single(node("Relu", "x", "y")))
