@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -108,7 +109,24 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
     kept = [value for value in flat.graph.value_info if value.name in said]
     del flat.graph.value_info[:]
     flat.graph.value_info.extend(kept)
+    _tell_apart(flat.graph, {name for node in model.graph.node for name in node.output})
     return flat
+
+
+def _tell_apart(graph: onnx.GraphProto, given: set[str]) -> None:
+    """Rename, in place, what a conversion calls alike in each call; it is read right behind what makes it."""
+    made: set[str] = set()
+    current: dict[str, str] = {}
+    taken = {name for node in graph.node for name in node.output} | given
+    for node in graph.node:
+        node.input[:] = [current.get(name, name) for name in node.input]
+        for place, name in enumerate(node.output):
+            if name in made - given:
+                new = next(n for i in itertools.count(2) if (n := f"{name}_{i}") not in taken)
+                node.output[place] = current[name] = new
+                taken.add(new)
+            elif name:
+                made.add(name)
 
 
 def _calls_read(model: onnx.ModelProto) -> set[str]:

@@ -130,7 +130,8 @@ def test_calls_inside_subgraphs() -> None:
     assert [n.op_type for n in flat.graph.node[0].attribute[0].g.node] == ["Conv", "Add", "Relu"]
 
 
-def test_a_function_for_another_operator_set_is_converted() -> None:
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_function_for_another_operator_set_is_converted(calls: int) -> None:
     """ReduceMean took its axes as an attribute before opset 18."""
     old = function(
         "block",
@@ -138,11 +139,13 @@ def test_a_function_for_another_operator_set_is_converted() -> None:
         helper.make_node("Sub", ["x", "m"], ["s"]),
         helper.make_node("Conv", ["s", "w"], ["y"], pads=[1] * 4),
     )
-    model = network(old, calls=1, opsets=[helper.make_opsetid("", 18), LOCAL])
+    model = network(old, calls=calls, opsets=[helper.make_opsetid("", 18), LOCAL])
     flat = applied(InlineFunctions(), model).model
     assert not flat.functions
     assert all(n.name for n in flat.graph.node)
-    assert len(next(n for n in flat.graph.node if n.op_type == "ReduceMean").input) == 2
+    axes = [n.input[1] for n in flat.graph.node if n.op_type == "ReduceMean"]
+    assert axes == [n.output[0] for n in flat.graph.node if n.op_type == "Constant"]
+    assert len(axes) == calls
 
 
 def test_what_functions_import_the_graph_imports() -> None:
