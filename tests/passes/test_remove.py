@@ -354,6 +354,7 @@ def test_an_unknown_shape() -> None:
         ({"stage": "1"}, "remove-skips: stage='1': it is no int; give one."),
         ({"stage": 1.5}, "remove-skips: stage=1.5: it is no int; give one."),
         ({"faded": "no"}, "remove-skips: faded='no': it is no bool; give one."),
+        ({"scores": (0.5, "1")}, "remove-skips: scores=(0.5, '1'): not every one is a float; give such."),
         ({"stage": 1, "skips": ("1",)}, "remove-skips: stage 1: skips are named as well; give the one or the other."),
         ({"skips": ("7",)}, "remove-skips: skip 7: the graph has no such skip; it has 1, 2, 3, 4, 5, 6."),
         ({"skips": ("1.1",)}, "remove-skips: skip 1.1: the graph has no such skip; it has 1, 2, 3, 4, 5, 6."),
