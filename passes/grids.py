@@ -18,18 +18,16 @@ from passes.errors import ModelError
 from passes.flow import WEIGHTED, Flow
 from passes.geometry import fill_of
 from passes.graph import Editor, Node, is_standard
+from passes.operators import KEEPING
 from passes.refusal import Refusal
 
 DOMAIN = "qonnx.custom_op.general"
 """Where QONNX's quantisers live."""
 
-_KEEPING = frozenset(
-    "MaxPool GlobalMaxPool Slice Pad Flatten Reshape Squeeze Unsqueeze Transpose Identity Dropout Gather Expand".split()
-)
 _SUMMING = frozenset("AveragePool GlobalAveragePool ReduceMean ReduceSum".split())
 _AFFINE = frozenset("Add Sum Sub Mul Div BatchNormalization Concat MatMul".split()) | _SUMMING
 _NONNEGATIVE = frozenset("Relu Sigmoid HardSigmoid Softplus Exp Softmax Abs".split())
-_NONNEGATIVE_KEEPING = _KEEPING | _SUMMING | {"Add", "Sum", "Concat", "Min", "Cast"}
+_NONNEGATIVE_KEEPING = KEEPING | _SUMMING | {"Add", "Sum", "Concat", "Min", "Cast"}
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ class _Search:
     def _root(self, tensor: gs.Variable) -> gs.Variable:
         """The tensor in front of the operators that keep a grid."""
         node = self.editor.producer(tensor)
-        while node is not None and is_standard(node) and node.op in _KEEPING and self.flow.carries(node.inputs[0]):
+        while node is not None and is_standard(node) and node.op in KEEPING and self.flow.carries(node.inputs[0]):
             if node.op == "Pad" and self._fill(node) != 0:
                 break
             tensor = node.inputs[0]
@@ -208,7 +206,7 @@ class _Search:
             others = [t for t in node.inputs if t.name and not self.flow.carries(t)]
             if node.op in ("Add", "Sum", "Concat", "Min") and any(self._least(t) < 0 for t in others):
                 return False
-            pending.extend(carried[:1] if node.op in _KEEPING else carried)
+            pending.extend(carried[:1] if node.op in KEEPING else carried)
         return True
 
     def _floor(self, node: Node) -> float:

@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 from passes.errors import ModelError
 from passes.graph import QUANTISERS, Editor, Node, is_standard, label
+from passes.operators import KEEPING
 from passes.refusal import Refusal
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -87,7 +88,7 @@ def read_layer(editor: Editor, node: Node) -> Layer:
     """
     if node.op not in LAYERS or not is_standard(node):
         raise Refusal(f"{label(node)} is no {', '.join(LAYERS[:-1])} or {LAYERS[-1]}")
-    if all(_is_rounded(editor, tensor) for tensor in node.inputs[:2]):
+    if all(is_rounded(editor, tensor) for tensor in node.inputs[:2]):
         raise Refusal(f"{label(node)} is quantised, and other weights would leave its grid")
     stored = constant(editor, node.inputs[1])
     if stored.dtype.kind not in "fV":  # bfloat16 is of kind V
@@ -109,8 +110,11 @@ def read_layer(editor: Editor, node: Node) -> Layer:
     return Layer(node, weight, _bias(editor, node, len(weight)), groups, stored.dtype)
 
 
-def _is_rounded(editor: Editor, tensor: gs.Variable) -> bool:
+def is_rounded(editor: Editor, tensor: gs.Variable) -> bool:
+    """Whether a quantiser makes the numbers of ``tensor``, be they picked or moved behind it."""
     maker = editor.producer(tensor)
+    while maker is not None and maker.op in KEEPING and is_standard(maker):
+        maker = editor.producer(maker.inputs[0])
     return maker is not None and maker.op in QUANTISERS
 
 

@@ -21,6 +21,11 @@ QUANTISERS = frozenset(
 )
 """Operators that only round to a grid: for shapes and for naming a skip's kind they are the identity."""
 
+KEEPING = frozenset(
+    "MaxPool GlobalMaxPool Slice Pad Flatten Reshape Squeeze Unsqueeze Transpose Identity Dropout Gather Expand".split()
+)
+"""Operators that only pick and move numbers: what lies on a grid lies on it behind them, too."""
+
 DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
 
 RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli".split())

@@ -19,7 +19,7 @@ from passes.errors import PassError
 from passes.graph import QUANTISERS, Editor, Node, label
 from passes.grids import DOMAIN, Grids, Point, WeightedLayer, find_grids
 from passes.inline import InlineFunctions
-from passes.layers import bias_add, need_weights
+from passes.layers import bias_add, is_rounded, need_weights
 
 _INPUT_BITS = 8
 _BIAS_BITS = 24  # float32 holds every integer of so many bits
@@ -246,8 +246,7 @@ def _is_quantised(editor: Editor) -> bool:
         return False
     floats = []
     for layer in find_grids(editor).layers:
-        maker = editor.producer(layer.node.inputs[layer.weight])
-        if maker is None or maker.op not in QUANTISERS:
+        if not is_rounded(editor, layer.node.inputs[layer.weight]):
             floats.append(layer.node)
     if floats:
         reason = "others are quantised, its weights are not"

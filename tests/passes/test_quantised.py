@@ -11,7 +11,17 @@ import pytest
 from onnx import numpy_helper, parser
 
 from hls_backend.qonnx_execution import execute as by_qonnx
-from passes import FoldBatchNorm, FoldSkips, GateSkips, MergeSkips, PassError, RemoveSkips, ShortenSkips, find_skips
+from passes import (
+    FoldBatchNorm,
+    FoldSkips,
+    GateSkips,
+    MergeSkips,
+    PassError,
+    Quantize,
+    RemoveSkips,
+    ShortenSkips,
+    find_skips,
+)
 from tests.passes.net import count, feeds, run
 from tests.passes.proof import applied, assert_equal
 
@@ -189,6 +199,24 @@ def test_quantised_layers_keep_their_batch_norms() -> None:
     result = applied(FoldBatchNorm(), model)
     assert not result.changed
     assert all("is quantised, and other weights would leave its grid" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "m = MaxPool <kernel_shape = [2, 2]> (d) v = DequantizeLinear (w, s, z) c = Conv (m, v)",
+        "f = Flatten (d) r = Reshape (w, shape) v = DequantizeLinear (r, s, z) t = Transpose (v) c = MatMul (f, t)",
+    ],
+)
+def test_layers_are_quantised_whatever_moves_the_numbers_in_between(layer: str) -> None:
+    model = parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 17]> g (float[1,2,2,2] x) => (y)
+        <int8[1,2,2,2] w = {{1, 2, 3, 4, 5, 6, 7, 8}}, int64[2] shape = {{1, 8}}, float s = {{0.1}}, int8 z = {{0}},
+         float[1] one = {{1}}, float[1] half = {{0.5}}>
+        {{ q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) {layer}
+           y = BatchNormalization (c, half, half, half, one) }}""")
+    (note,) = FoldBatchNorm().apply(model).notes
+    assert "is quantised, and other weights would leave its grid" in note
+    assert Quantize().apply(model).notes == ("The network is quantised already; nothing was changed.",)
 
 
 # -- single joins -------------------------------------------------------------------------------------------------
