@@ -21,7 +21,11 @@ _INTEGER = {
 
 
 def infer_types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
-    """Shapes and types of every tensor that onnx can infer, quantisers taken for the identity."""
+    """Shapes and types of every tensor that onnx can infer, quantisers taken for the identity; edits ``model``."""
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:  # some exporters write -1 for any size, and onnx would go on counting from there
+                dim.Clear()
     version = next((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), 0)
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.domain == "com.microsoft" and version >= 10:

@@ -121,6 +121,18 @@ def test_images_of_unknown_size() -> None:
     folded(net)
 
 
+def test_images_whose_unknown_size_is_written_as_minus_one() -> None:
+    net = Net()
+    x = net.relu(net.input(["N", 4, "H", "W"]))
+    pick = net.op("MaxPool", [x], kernel_shape=[1, 1], strides=[2, 2])
+    net.output(net.add(net.conv(x, 4, 4, strides=[2, 2], auto_pad="SAME_UPPER"), pick))
+    model = net.model()
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_value = -1
+    assert "depends on an image size that is not known" in refusal(model)
+    assert find_skips(model)[0].map_bits is None
+
+
 def test_constants_on_either_path_go_into_the_bias() -> None:
     net = Net()
     x = net.relu(net.input(["N", 4, 8, 8]))
