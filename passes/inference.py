@@ -27,6 +27,9 @@ def infer_types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
             if dim.dim_value < 0:  # some exporters write -1 for any size, and onnx would go on counting from there
                 dim.Clear()
     version = next((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), 0)
+    for named in [*model.opset_import, *model.graph.node]:
+        if named.domain == "ai.onnx":
+            named.domain = ""  # onnx knows no operators by the other name
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.domain == "com.microsoft" and version >= 10:
             node.domain = ""  # it differs from ONNX's, which is of opset 10, in the types that it takes

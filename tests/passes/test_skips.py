@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, parser
 
-from passes import GateSkips, find_skips, gates
+from passes import GateSkips, RemoveSkips, find_skips, gates
 from tests.passes import networks
 from tests.passes.networks import BOOL, FLOAT, INT64, Net
 
@@ -26,6 +26,15 @@ def nonlinear(model: onnx.ModelProto) -> list[tuple[str, int]]:
     found = find_skips(model)
     assert not any(s.linear or s.gate for s in found)
     return [(s.kind, s.span) for s in found]
+
+
+def test_operators_may_go_by_the_long_name_of_their_domain() -> None:
+    model = networks.cifar_resnet(1)
+    expected = find_skips(model)
+    for named in (*model.opset_import, *model.graph.node):
+        named.domain = "ai.onnx"
+    assert find_skips(model) == expected
+    assert find_skips(RemoveSkips().apply(model).model) == []
 
 
 # -- networks -----------------------------------------------------------------------------------------------------
