@@ -193,7 +193,8 @@ class _Writer:
     def weights(self, layer: WeightedLayer, bits: int) -> gs.Variable:
         """The layer reads quantised weights; returns their scale."""
         editor, tensor = self._editor, layer.node.inputs[layer.weight]
-        value, axis = editor.value(tensor), None if layer.is_last else _output_axis(editor, layer)
+        value = editor.value(tensor)
+        axis = None if layer.is_last else _output_axis(editor, layer, value.ndim)
         if value.dtype != np.float32:
             reason = f"its weights are {value.dtype}, and QONNX's quantisers make float32"
             raise PassError(Quantize.name, label(layer.node), reason, "export the network in float32")
@@ -262,13 +263,13 @@ def _bias_of(editor: Editor, layer: WeightedLayer) -> tuple[Node, int] | None:
     return (node, 2) if len(node.inputs) > 2 and node.inputs[2].name else None
 
 
-def _output_axis(editor: Editor, layer: WeightedLayer) -> int | None:
-    """The axis of the weights that counts outputs; None where one scale has to do for all."""
+def _output_axis(editor: Editor, layer: WeightedLayer, rank: int) -> int | None:
+    """The axis of the weights, of ``rank``, that counts outputs; None where one scale has to do for all."""
     if layer.node.op == "Conv":
         return 0
     if layer.node.op == "Gemm":
         return 0 if editor.attribute(layer.node, "transB", 0) else 1
-    return 1 if layer.node.op == "MatMul" and layer.weight == 1 else None
+    return max(rank - 1, 1) if layer.node.op == "MatMul" and layer.weight == 1 else None
 
 
 def _weight_scale(value: np.ndarray, bits: int, axis: int | None) -> np.ndarray:

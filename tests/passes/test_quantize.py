@@ -272,6 +272,14 @@ def test_half_quantised_networks_are_refused(resnet8: onnx.ModelProto) -> None:
         Quantize().apply(model)
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (2, 4, 3), (1, 2, 4, 3)])
+def test_matrices_have_a_scale_an_output_however_many_there_are(shape: tuple[int, ...]) -> None:
+    values = {"w": np.ones(shape), "v": np.ones((3, 5))}
+    model = single(node("MatMul", "x w", "a"), node("Relu", "a", "b"), node("MatMul", "b v", "y"), **values)
+    made = constants(Quantize(ranges=("x=0:1", "b=0:1")).apply(model).model)
+    assert made["w_scale"].shape == (*[1] * (len(shape) - 1), 3)
+
+
 @pytest.mark.parametrize("kind", ["float16", "float64"])
 def test_a_network_of_other_numbers_is_refused(kind: str) -> None:
     model = single(node("Conv", "x w", "y"), w=WEIGHT)
