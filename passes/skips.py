@@ -251,7 +251,7 @@ def _keeps_zeros(editor: Editor, node: Node) -> bool:
             return fill_of(editor, node) == 0
         except Refusal:
             return False
-    if node.op in ("Concat", "BipolarQuant", "MultiThreshold"):
+    if node.op in ("Concat", "QLinearConcat", "BipolarQuant", "MultiThreshold"):
         return False
     return _is_identity(editor, node) or node.op in _PADDING
 

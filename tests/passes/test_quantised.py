@@ -193,6 +193,17 @@ def test_faded_skips_of_dequantised_numbers_go_exactly(by_onnxruntime: dict[str,
     np.testing.assert_array_equal(run(rest, feeds(model))[0], run(model, feeds(model))[0])
 
 
+def test_what_is_joined_to_gated_integers_is_gated_by_nothing() -> None:
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+        g (float[N,1,1,2] x) => (float[N,2,1,2] y)
+        <float[2,1,1,1] w = {1, 2}, float gate = {0}, float s = {0.1}, uint8 z = {100}, uint8[1,1,1,2] k = {1, 2}> {
+            c = Conv (x, w) m = Mul (x, gate) q = QuantizeLinear (m, s, z)
+            t = com.microsoft.QLinearConcat <axis = 1> (s, z, q, s, z, k, s, z)
+            d = DequantizeLinear (t, s, z) y = Add (c, d) }""")
+    assert [(skip.kind, skip.gate) for skip in find_skips(model)] == [("padding", None)]
+
+
 def test_quantised_layers_keep_their_batch_norms() -> None:
     """Folded weights would lie on no grid."""
     model = onnx.load(next(path for path in BREVITAS if "qcdq" in path.stem))
