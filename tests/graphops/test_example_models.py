@@ -36,16 +36,12 @@ def test_a_model_is_small_and_valid(name: str) -> None:
     assert joins_left(onnx.load(path)) == int(ROWS[name]["joins"])
 
 
-@pytest.mark.parametrize("name", [n for n in ROWS if n.startswith("digits")])
-def test_a_digits_model_is_as_accurate_as_the_readme_says(name: str, digits: DataSet) -> None:
-    score = evaluate(onnx.load(FOLDER / name), digits)
-    assert 100 * score.accuracy == pytest.approx(float(ROWS[name]["accuracy"]), abs=tolerance(name, 0.005))
-
-
-@pytest.mark.parametrize("name", [n for n in ROWS if n.startswith("cifar10")])
-def test_a_cifar10_model_is_as_accurate_as_the_readme_says(name: str, cifar10: DataSet) -> None:
-    score = evaluate(onnx.load(FOLDER / name), cifar10)
-    assert 100 * score.accuracy == pytest.approx(float(ROWS[name]["accuracy"]), abs=tolerance(name, 0.02))
+@pytest.mark.parametrize("name", ROWS)
+def test_a_model_is_as_accurate_as_the_readme_says(name: str, request: pytest.FixtureRequest) -> None:
+    data = name.split("-")[0]
+    score = evaluate(onnx.load(FOLDER / name), request.getfixturevalue(data))
+    near = tolerance(name, 0.005 if data == "digits" else 0.02)
+    assert 100 * score.accuracy == pytest.approx(float(ROWS[name]["accuracy"]), abs=near)
 
 
 def test_folding_a_trained_shortresnet_changes_no_prediction(cifar10: DataSet) -> None:
