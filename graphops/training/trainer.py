@@ -247,7 +247,7 @@ class _Run:
     def _step(self) -> None:
         options, state, engine = self.options, self.state, self.engine
         lr = self._rate(state.step)
-        factors = schedules.gate_values(options, min(state.step, self.planned - 1), self.planned, len(engine.gates))
+        factors = schedules.gate_values(options, state.step, self.planned, len(engine.gates))
         for name, factor in zip(engine.gates, factors, strict=True):
             engine.gates[name][...] = self.gates_before[name] * np.float32(factor)
         inputs = self.feeding.take(state.step, self.steps)

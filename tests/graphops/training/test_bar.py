@@ -78,6 +78,8 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(
     found = [missed("in turn", budget) for budget in (0, 1, 2)][-1]
     assert same_values(found.model, expected.model)
     assert [h["step"] for h in found.history] == [h["step"] for h in expected.history]
+    ends = [h["lr"] for h in expected.history if h["step"] in (22, 43)]
+    assert ends == pytest.approx([1e-5 / 21] * 2), "each added epoch ends at the rate of its own last step"
     with pytest.raises(UserError, match="budget=2, not 1; choose another folder"):
         missed("in turn", 1)
 

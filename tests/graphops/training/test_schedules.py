@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphops.training import TrainOptions
-from graphops.training.schedules import fade, gate_values, learning_rate
+from graphops.training.schedules import added_rate, fade, gate_values, learning_rate
 
 
 def rates(steps: int, **options: object) -> list[float]:
@@ -35,6 +35,11 @@ def test_steps_at_the_milestones() -> None:
     assert values == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
 
 
+def test_added_epochs_go_from_a_tenth_of_the_peak_to_nothing() -> None:
+    found = [added_rate(TrainOptions(lr=2.0), step, 4) for step in range(4)]
+    assert found == pytest.approx([0.2, 0.15, 0.1, 0.05])
+
+
 def gates(steps: int, count: int = 1, **options: object) -> list[list[float]]:
     chosen = TrainOptions(**options)  # type: ignore[arg-type]
     return [gate_values(chosen, step, steps, count) for step in range(steps)]
@@ -47,6 +52,7 @@ def test_gates_fade_linearly_and_stay_at_exactly_zero() -> None:
 def test_gates_are_zero_in_the_last_step_at_the_latest() -> None:
     assert [v for (v,) in gates(5, gates_end=1.0)] == [1, 0.75, 0.5, 0.25, 0]
     assert gates(1) == [[0.0]]
+    assert gate_values(TrainOptions(gates_end=1.0), 5, 5, 2) == [0, 0], "and in epochs that are added"
 
 
 def test_gates_one_after_another() -> None:
