@@ -16,10 +16,12 @@ from typing import Any
 import onnx
 import pytest
 
-from graphops.data import DataSet
+from graphops.data import DataSet, Split
+from graphops.data.normalisation import by_name
 from graphops.files import held
 from graphops.models import build
 from graphops.training import Progress, Trained, TrainOptions, train
+from graphops.training.engine import Engine
 from graphops.training.interrupt import DeferredInterrupt
 from passes import GateSkips, UserError
 from tests.graphops.training.nets import same_values
@@ -125,6 +127,28 @@ def test_ctrl_c_saves_the_very_step_and_goes_on_from_there(
     assert_same(trained, tmp_path, whole)
 
 
+def test_what_is_interrupted_within_a_step_is_not_saved(
+    digits: DataSet, tmp_path: Path, whole: tuple[Trained, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a second Ctrl-C."""
+    compute = Engine.step
+
+    def step(engine: Engine, batch: Any) -> Any:
+        result = compute(engine, batch)  # the running statistics have moved, the parameters have not
+        if steps.pop():
+            raise KeyboardInterrupt
+        return result
+
+    steps = [True, *[False] * 5]
+    with monkeypatch.context() as torn:
+        torn.setattr(Engine, "step", step)
+        with pytest.raises(KeyboardInterrupt):
+            run(digits, tmp_path)
+    trained = run(digits, tmp_path)
+    assert "from step 4 of 52" in trained.notes[-1]
+    assert_same(trained, tmp_path, whole)
+
+
 def test_two_trainings_do_not_share_a_folder(digits: DataSet, tmp_path: Path) -> None:
     with held(tmp_path), pytest.raises(UserError, match="Another graphops is at work in "):
         run(digits, tmp_path)
@@ -210,8 +234,12 @@ def test_a_folder_with_another_run_is_refused(digits: DataSet, tmp_path: Path) -
     with pytest.raises(UserError, match="holds a training with another model"):
         train(start(digits)[1], digits, OPTIONS, folder=tmp_path, teacher=start(digits)[1])
     fewer = dataclasses.replace(digits, train=digits.train.first(500))
-    with pytest.raises(UserError, match="holds a training with another data"):
-        run(fewer, tmp_path)
+    mislabelled = dataclasses.replace(digits, train=Split(digits.train.images, digits.train.labels[::-1].copy()))
+    for other in (fewer, mislabelled):
+        with pytest.raises(UserError, match="holds a training with another data"):
+            run(other, tmp_path)
+    with pytest.raises(UserError, match="holds a training with normalisation='digits', not 'unit'; choose another"):
+        run(dataclasses.replace(digits, normalisation=by_name("unit")), tmp_path)
 
 
 def test_a_second_ctrl_c_acts_at_once() -> None:
