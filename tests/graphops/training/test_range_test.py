@@ -64,6 +64,12 @@ def test_training_finds_its_rate_once_and_starts_from_where_it_was(digits: DataS
     assert same_values(same.model, trained.model)
 
 
+def test_the_test_clips_gradients_as_training_does(digits: DataSet) -> None:
+    model = build("resnet8", classes=10, image=digits.image_shape, width=4)
+    options = dataclasses.replace(AUTO, epochs=0.05, clip_norm=1e-6, evaluate_every=0)
+    assert train(model, digits, options).notes[-1].startswith(f"The learning rate {LARGEST / 8:.3g} was found")
+
+
 def test_a_resumed_training_does_not_repeat_the_test(
     digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
