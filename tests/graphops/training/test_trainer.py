@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ from graphops.evaluate import evaluate
 from graphops.inference import session
 from graphops.models import build
 from graphops.training import Progress, TrainOptions, train
-from graphops.training.state import COLLAPSED, State
+from graphops.training.schedules import learning_rate
+from graphops.training.state import COLLAPSED, DIVERGED, State
 from graphops.training.teacher import Teacher
 from passes import GateSkips, RemoveSkips, UserError
 from tests.graphops.training.nets import he, net, normalised, ones, same_values, small, value
@@ -50,6 +52,9 @@ def test_a_resnet8_learns_the_digits_and_its_history_is_what_evaluate_finds(digi
     assert (seen[-1].epoch, seen[-1].epochs, seen[-1].steps) == (6, 6, 126)
     assert (seen[-1].loss, seen[-1].accuracy) == (last["loss"], last["accuracy"])
     assert seen[-1].test_accuracy == last["test_accuracy"]
+    rates = [learning_rate(FAST, step, 126) for step in range(126)]
+    assert [p.lr for p in seen] == rates
+    assert [h["lr"] for h in trained.history] == rates[20::21]
     assert seen[5].images_per_second > 0
     assert seen[5].seconds_left > 0
 
@@ -144,6 +149,14 @@ def test_a_teacher_sees_what_the_student_sees_unless_it_names_a_normalisation(di
     np.testing.assert_array_equal(logits(named), logits(silent))
 
 
+@pytest.mark.parametrize("augmentation", ["none", "crop"])
+def test_a_teacher_sees_the_images_as_its_student_does(digits: DataSet, augmentation: Any) -> None:
+    """Each image is seen twice: what the teacher makes of it is remembered where it is not augmented."""
+    options = TrainOptions(epochs=2, batch=2000, lr=1e-9, distill_weight=1.0, augment=augmentation, workers=2)
+    history = train(small(), digits, options, teacher=small()).history
+    assert [record["loss"] for record in history] == pytest.approx([0, 0], abs=1e-9)
+
+
 def of_a_fixed_batch(middle: str, domains: str = "", **more: object) -> onnx.ModelProto:
     """A teacher of four images at once, with ``middle`` (from ``f`` to ``y``) at its end."""
     body = f"p = GlobalAveragePool(x) e = Flatten(p) f = Gemm <transB = 1> (e, w) {middle}"
@@ -188,12 +201,13 @@ def test_a_teacher_that_does_not_run_is_refused_in_one_sentence(
 
 
 def test_a_normalisation_that_was_named_is_kept_in_the_model(digits: DataSet) -> None:
-    options = dataclasses.replace(FAST, epochs=2, normalisation="unit")
+    options = dataclasses.replace(FAST, epochs=2, normalisation="unit", evaluate_limit=50)
     trained = train(resnet8(digits, 4), digits, options)
     assert [(p.key, p.value) for p in trained.model.metadata_props if p.key == "graphops.normalisation"] == [
         ("graphops.normalisation", "unit")
     ]
-    assert evaluate(trained.model, digits).accuracy == trained.history[-1]["test_accuracy"]
+    found = evaluate(trained.model, digits, limit=50).accuracy
+    assert trained.history[-1]["test_accuracy"] == found != evaluate(trained.model, digits).accuracy
 
 
 def test_a_model_with_a_fixed_batch_and_a_newer_opset_comes_back_as_it_was(digits: DataSet) -> None:
@@ -221,10 +235,25 @@ def test_divergence_without_a_folder_says_that_there_is_no_checkpoint(digits: Da
         train(small(), digits, dataclasses.replace(FAST, lr=1e20, clip_norm=0))
 
 
-def test_a_model_that_gives_nothing_finite_is_not_said_to_need_a_lower_rate(digits: DataSet) -> None:
-    model = small("k = Mul(a, huge) b = Mul(k, huge)", {"huge": np.float32(3e38)})
+@pytest.mark.parametrize(
+    "middle",
+    [
+        "k = Mul(a, huge) b = Mul(k, huge)",
+        "r = Relu(a) b = Sqrt(r)",  # whose gradient alone is no number
+    ],
+)
+def test_a_model_that_gives_nothing_finite_is_not_said_to_need_a_lower_rate(digits: DataSet, middle: str) -> None:
+    model = small(middle, {"huge": np.float32(3e38)})
     with pytest.raises(UserError, match=r"diverged at step 1 of .*; nothing has moved yet, so mend the model"):
         train(model, digits, FAST)
+
+
+@pytest.mark.parametrize(("first", "level"), [(0.01, math.log(10)), (50.0, 50.0)])
+def test_divergence_is_a_loss_far_above_the_first_one_and_above_guessing(first: float, level: float) -> None:
+    """A trained network's first loss is close to 0, that of a distillation may be large."""
+    state = State()
+    assert all(state.follows(loss, math.log(10)) for loss in (first, *[0.9 * DIVERGED * level] * 100))
+    assert not all(state.follows(1.1 * DIVERGED * level, math.log(10)) for _ in range(100))
 
 
 @pytest.mark.parametrize("bias", ["b1", "b2"])
@@ -361,6 +390,16 @@ def test_a_batch_norm_whose_statistics_are_kept_goes_by_them(digits: DataSet) ->
     right = logits[np.arange(30), few.train.labels]
     loss = (np.log(np.exp(logits).sum(1)) - right).mean()
     assert trained.history[0]["loss"] == pytest.approx(loss, rel=1e-5)
+    assert trained.history[0]["accuracy"] == (logits.argmax(1) == few.train.labels).mean() > 0
+
+
+def test_an_epoch_is_the_mean_of_its_steps(digits: DataSet, tmp_path: Path) -> None:
+    train(small(), digits, dataclasses.replace(FAST, epochs=2, batch=300), folder=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == [*["step"] * 4, "epoch"] * 2
+    for *steps, epoch in (lines[:5], lines[5:]):
+        for figure in ("loss", "accuracy"):
+            assert epoch[figure] == pytest.approx(np.mean([step[figure] for step in steps]))
 
 
 @pytest.mark.parametrize("given", ["float[N,1,8,8] x", "float[N,1,H,W] x", "float[1,1,8,8] x", "float[A,B,C,D] x"])
