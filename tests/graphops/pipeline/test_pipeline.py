@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import yaml
@@ -15,12 +16,12 @@ from onnx import helper
 
 from graphops import Pipeline, build, finetune, step
 from graphops import recipe as recipes
-from graphops.bench import Watch
+from graphops.bench import Bench, Watch
 from graphops.data import DataSet
 from graphops.evaluate import evaluate
 from graphops.models import build as network
 from graphops.sensitivity import measured
-from graphops.steps import Evaluate
+from graphops.steps import Evaluate, Rewrite, Step
 from passes import GateSkips, RemoveSkips, ShortenSkips, UserError
 from passes.skips import find_skips
 from tests.graphops.training.nets import he, small, zeros
@@ -74,6 +75,7 @@ def test_what_a_run_leaves(model: Path, tmp_path: Path) -> None:
         onnx.checker.check_model(str(done.folder / folder / "model.onnx"), full_check=True)
     report = json.loads((done.folder / "report.json").read_text())
     assert [record["joins"] for record in report["steps"]] == [3, 3, 3, 2]
+    assert report["steps"][2]["seconds"] == report["steps"][2]["history"][-1]["seconds"] > 0
     assert all(0 <= record["accuracy"] <= 1 and record["count"] == 50 for record in report["steps"])
     for key in ("parameters", "macs", "buffer_bits", "seconds", "kind", "notes", "history"):
         assert key in report["steps"][0]
@@ -208,6 +210,36 @@ def test_other_test_images_score_again_without_training_again(model: Path, tmp_p
     assert [record["count"] for record in report["steps"]] == [60, 60]
 
 
+@pytest.mark.parametrize("changed", ["teacher", "teacher.onnx", "labels"])
+def test_a_training_is_done_again_where_what_it_reads_changed(digits: DataSet, tmp_path: Path, changed: str) -> None:
+    """A teacher that is a step or a file, or the data; under the same names."""
+    small: dict[str, Any] = {"width": 4, "classes": 10, "image": (1, 8, 8)}
+    out, teacher = tmp_path / "run", "teacher" if changed == "teacher" else str(tmp_path / "teacher.onnx")
+    trained = []
+    for number in (0, 1):
+        seeds = {name: number * (changed == name) for name in ("teacher", "teacher.onnx", "labels")}
+        onnx.save_model(network("resnet8", seed=seeds["teacher.onnx"], **small), tmp_path / "teacher.onnx")
+        labels = np.roll(digits.train.labels, seeds["labels"])
+        test = {"x_test": digits.test.images, "y_test": digits.test.labels}
+        np.savez(tmp_path / "data.npz", x_train=digits.train.images, y_train=labels, **test)
+        steps = [
+            step(build("resnet8", seed=seeds["teacher"], **small), name="teacher"),
+            step(build("resnet8", **small), name="net"),
+            finetune(str(tmp_path / "data.npz"), teacher=teacher, **QUICK),
+        ]
+        if number:
+            with pytest.raises(UserError, match="belongs to a run of another recipe, model or data set"):
+                Pipeline(steps, limit=20).run(out=out)
+        trained.append(Pipeline(steps, limit=20).run(out=out, force=True).records)
+    before, after = ([record["model"] for record in records] for records in trained)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [changed != "teacher", True, False]
+
+
+@pytest.mark.parametrize("work", [Evaluate("digits"), Rewrite(RemoveSkips(stage=1, order="sensitivity"), "digits")])
+def test_a_score_by_another_output_is_another_score(work: Step) -> None:
+    assert work.identity(Bench(output="y")) != work.identity(Bench(output="guess"))
+
+
 def test_branches_start_from_earlier_steps(tmp_path: Path) -> None:
     pipeline = Pipeline(
         [
@@ -237,9 +269,12 @@ def test_the_resolved_recipe_makes_the_same_run_again(model: Path, tmp_path: Pat
     assert (second.folder / "recipe.yaml").read_text() == (first.folder / "recipe.yaml").read_text()
 
 
-def test_scoring_as_a_step(tmp_path: Path) -> None:
-    pipeline = Pipeline([build("resnet8", width=4, image=(1, 8, 8)), Evaluate("digits", split="train", limit=30)])
-    done = pipeline.run(out=tmp_path / "run")
+def test_scoring_as_a_step(tmp_path: Path, digits: DataSet) -> None:
+    few, test = tmp_path / "few.npz", digits.test.first(50)
+    np.savez(few, x_train=test.images, y_train=test.labels, x_test=test.images, y_test=test.labels)
+    steps = [build("resnet8", width=4, image=(1, 8, 8)), Evaluate("digits", split="train", limit=30)]
+    done = Pipeline(steps, data=str(few)).run(out=tmp_path / "run")
+    assert [record["count"] for record in done.records] == [50, 50], "the pipeline's own data score every step"
     assert done.records[1]["figures"]["digits train"]["count"] == 30
     assert done.records[1]["model"] == done.records[0]["model"]
 
@@ -272,6 +307,10 @@ def test_the_output_that_is_trained_is_the_one_that_is_followed_and_scored(tmp_p
         )
     assert done.records[1]["history"][-1]["test_accuracy"] == done.records[1]["accuracy"]
     assert done.records[2]["figures"]["digits test"]["accuracy"] == done.records[1]["accuracy"]
+    by_guess = finetune("digits", output="guess", augment="none", **QUICK)
+    again = Pipeline([by_guess]).run(model, out=tmp_path / "run", force=True).records[0]
+    assert again["key"] == done.records[0]["key"]
+    assert again["accuracy"] == evaluate(model, digits, output="guess").accuracy != done.records[0]["accuracy"]
 
 
 def test_a_model_in_memory_will_do(tmp_path: Path) -> None:
@@ -362,6 +401,8 @@ def test_a_stage_with_a_larger_budget_goes_on_where_it_stopped(model: Path, tmp_
     steps = [line["step"] for line in lines if line["kind"] == "step"]
     assert len(steps) > 1
     assert steps == list(range(1, len(steps) + 1)), "none is done twice"
+    other = finetune("digits", teacher=str(good), lr=0.2, **(QUICK | {"steps": 1}))
+    Pipeline([ShortenSkips(), other], limit=50).run(model, out=tmp_path / "run", force=True)  # is none that goes on
 
 
 def test_while_a_resumed_training_is_at_work_its_earlier_epochs_are_in_the_metrics(tmp_path: Path) -> None:
