@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from graphops import external, modelfile
+from graphops.files import fingerprint_of_folder
 from graphops.modelfile import fingerprint, load_model, save_model
 from passes.errors import ModelError, UserError
 
@@ -188,6 +189,14 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     assert load_model(tmp_path / "a.onnx") == tiny()
 
 
+def test_a_file_is_whole_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(os, "replace", lambda one, other: seen.append(other))
+    save_model(tiny(), tmp_path / "a.onnx")
+    assert seen == [tiny().ByteSize(), tmp_path / "a.onnx"]
+
+
 def test_external_weights_stay_where_they_are_unless_asked_for(external_file: Path) -> None:
     assert external.external_tensors(load_model(external_file, weights=False))
     loaded = load_model(external_file)
@@ -337,3 +346,17 @@ def test_fingerprints_tell_weights_apart(external_file: Path) -> None:
     content[0] ^= 1
     data.write_bytes(content)
     assert fingerprint(external_file) != before
+
+
+def test_fingerprints_of_folders_go_by_names_and_contents(tmp_path: Path) -> None:
+    found = []
+    for name, content in (("a/b", "c"), ("a/b", "d"), ("a/bb", "c"), ("c", "c")):
+        folder = tmp_path / f"{len(found)}"
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(content)
+        (folder / "a").mkdir(exist_ok=True)
+        found.append(fingerprint_of_folder(folder))
+        (folder / "tools").mkdir()
+        (folder / "tools" / "left").write_text("behind")
+        assert fingerprint_of_folder(folder, ["tools"]) == found[-1] != fingerprint_of_folder(folder)
+    assert len(set(found)) == 4
