@@ -39,6 +39,21 @@ def test_the_difference_is_the_largest_of_all_outputs() -> None:
     assert not found.is_rounding
 
 
+def two(given: str, wanted: str, body: str) -> onnx.ModelProto:
+    """A model whose inputs and outputs are pairs of numbers."""
+    given, wanted = (", ".join(f"float[2] {name}" for name in names.split()) for names in (given, wanted))
+    return onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> g ({given}) => ({wanted}) {{ {body} }}')
+
+
+def test_several_inputs_and_outputs_are_told_apart_by_their_names() -> None:
+    feeds = {"a": np.full(2, 3, np.float32), "b": np.full(2, 1, np.float32)}
+    body = "y = Sub(a, b) z = Add(a, b)"
+    before = two("a b", "y z", body)
+    assert difference(before, two("b a", "z y", body), feeds=feeds).largest == 0
+    found = difference(before, two("a b", "y z", "y = Sub(a, b) z = Sub(b, a)"), feeds=feeds)
+    assert (found.largest, found.scale, found.outputs) == (6, 4, {"y": 0, "z": 6})
+
+
 def test_float_rounding_is_told_from_more() -> None:
     assert difference(scaled(1.0), scaled(1.0 + 1e-5)).is_rounding
     assert not difference(scaled(1.0), scaled(1.001)).is_rounding
@@ -50,6 +65,8 @@ def test_sixteen_bits_round_more() -> None:
     half = TensorProto.FLOAT16
     assert difference(scaled(1.0, kind=half), scaled(1.002, kind=half)).is_rounding
     assert not difference(scaled(1.0, kind=half), scaled(1.05, kind=half)).is_rounding
+    within = two("x", "y", "h = Cast <to = 10> (x) y = Cast <to = 1> (h)")
+    assert difference(two("x", "y", "y = Identity(x)"), within).is_rounding
 
 
 def test_inputs_are_batches_of_any_type() -> None:
