@@ -61,6 +61,38 @@ def test_a_transposed_convolution() -> None:
     assert macs(up) == 3 * 64 * 5 * 4  # each input value meets 5 kernels of 2x2
 
 
+@pytest.mark.parametrize(
+    ("layer", "x", "weight", "expected"),
+    [
+        (node("QLinearConv", "x xs xz w ws wz ys yz"), IMAGE, (4, 3, 3, 3), (4 * 27, 4 * 36 * 27)),
+        (node("ConvInteger", "x w"), IMAGE, (4, 3, 3, 3), (4 * 27, 4 * 36 * 27)),
+        (node("QLinearMatMul", "x xs xz w ws wz ys yz"), ["N", 10, 6], (6, 4), (24, 240)),
+        (node("MatMulInteger", "x w"), ["N", 10, 6], (6, 4), (24, 240)),
+        (node("Gemm", "x w", transA=1), ["N", 5], (1, 7), (7, 35)),
+        (node("PRelu", "x w"), IMAGE, (3, 1, 1), (3, 0)),
+        (node("LayerNormalization", "x w w"), ["N", 6], (6,), (6, 0)),
+        (node("InstanceNormalization", "x w w"), IMAGE, (3,), (3, 0)),
+    ],
+    ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
+)
+def test_layers_of_other_kinds(
+    layer: onnx.NodeProto, x: list[Any], weight: tuple[int, ...], expected: tuple[int, int]
+) -> None:
+    kind = TensorProto.UINT8 if layer.op_type.startswith(("QLinear", "ConvI", "MatMulI")) else TensorProto.FLOAT
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    points = {name: np.zeros((), np.uint8) for name in ("xz", "wz", "yz")}
+    scales = {name: np.ones((), np.float32) for name in ("xs", "ws", "ys")}
+    graph = model(layer, x=x, w=np.ones(weight, dtype), **points, **scales)
+    graph.graph.input[0].type.tensor_type.elem_type = kind
+    assert (parameters(graph), macs(graph)) == expected
+
+
+def test_an_embedding_counts_and_multiplies_nothing() -> None:
+    graph = model(node("Gather", "w x"), x=["N", 6], w=floats(50, 4))
+    graph.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    assert (parameters(graph), macs(graph)) == (200, 0)
+
+
 @pytest.mark.parametrize("transposed", [0, 1])
 def test_a_fully_connected_layer(transposed: int) -> None:
     weight = floats(7, 5) if transposed else floats(5, 7)
