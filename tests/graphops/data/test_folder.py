@@ -63,7 +63,10 @@ def test_grey_images_have_one_channel_unless_others_have_colour(tmp_path: Path) 
         paint(tmp_path / "b" / f"{i}.png", 20, mode="L")
     assert load(str(tmp_path)).image_shape == (1, 4, 5)
     paint(tmp_path / "b" / "0.png", (20, 21, 22))
-    assert load(str(tmp_path)).image_shape == (3, 4, 5)
+    data = load(str(tmp_path))
+    assert data.image_shape == (3, 4, 5)
+    colours = {tuple(image[:, 0, 0].tolist()) for split in (data.train, data.test) for image in split.images}
+    assert colours == {(10, 10, 10), (20, 20, 20), (20, 21, 22)}
 
 
 def test_other_files_are_left_aside(flowers: Path) -> None:

@@ -14,7 +14,7 @@ from graphops.data import DataSet
 from graphops.evaluate import evaluate
 from graphops.models import build
 from graphops.training import Progress, Trained, TrainOptions, train
-from graphops.training.bar import MissedBar
+from graphops.training.bar import Bar, MissedBar
 from passes import UserError
 from tests.graphops.training.nets import same_values
 
@@ -50,6 +50,14 @@ def test_epochs_are_added_until_the_bar_is_cleared(
     assert len(added) < 8, "no more than it took"
     assert all(h["test_accuracy"] < floor for h in added[:-1])
     assert all(h["lr"] < 0.01 for h in history[1:]), "a tenth of the peak, falling"
+
+
+def test_the_bar_is_the_teachers_accuracy_less_the_drop(digits: DataSet, taught: onnx.ModelProto) -> None:
+    few = Bar(taught, digits, digits.normalisation, 50, 0.1)
+    assert few.teacher_accuracy == evaluate(taught, digits, limit=50).accuracy
+    few.teacher_accuracy = 0.8  # of which 0.8 - 0.1 is a little more than 0.7
+    assert few.is_cleared_by(0.7)
+    assert not few.is_cleared_by(0.6999)
 
 
 def test_beyond_the_budget_the_run_stops_with_the_figures(
