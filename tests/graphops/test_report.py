@@ -6,12 +6,13 @@ import io
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
 from graphops.report.curves import _on_one_axis, curves
 from graphops.report.hardware import sections
-from graphops.report.plot import plot
+from graphops.report.plot import _curves, _steps, plot
 from graphops.report.run import COLUMNS, markdown, table
 from graphops.report.text import duration, number, percent, shape_text
 
@@ -58,6 +59,17 @@ def test_the_plot_is_a_picture(records: list[dict[str, Any]]) -> None:
     picture = Image.open(io.BytesIO(plot("A title", records)))
     assert picture.format == "PNG"
     assert picture.width > 1000
+
+
+def test_trainings_and_branches_are_drawn_from_where_they_begin() -> None:
+    history = [{"epoch": 1.0, "loss": 2.0, "test_accuracy": 0.5}, {"epoch": 2.0, "loss": 1.0}]
+    axes = Figure().subplots(2, 1)
+    _curves(axes[0], [{"folder": name, "history": history} for name in ("01-a", "02-b")])
+    assert [list(line.get_xdata()) for line in axes[0].get_lines()] == [[1, 2], [3, 4]]
+    starts = {"00-a": None, "01-b": "00-a", "02-c": "00-a"}
+    _steps(axes[1], [{"folder": f, "start": s, "accuracy": 0.5, "joins": 1} for f, s in starts.items()])
+    drawn = [tuple(line.get_xdata()) for line in axes[1].get_lines()]
+    assert [line for line in drawn if len(line) == 2] == [(0, 1), (0, 2)]
 
 
 def test_dollars_in_names_are_no_formulae() -> None:
