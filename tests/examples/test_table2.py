@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rich.table import Table
 
 from examples.table2.blocks import block
 from examples.table2.measure import Measured
+from examples.table2.table import KINDS, costs, table
 from hls_backend.comparison import Compared
 from hls_backend.layers import MVAU, Thresholding
 from hls_backend.simulate import Simulation
-from hls_backend.synthesize import Cells
+from hls_backend.synthesize import Cells, LayerCells
 from tests.hls_backend.checks import same_as_qonnx
 
 
@@ -31,3 +33,36 @@ def test_the_rate_in_the_results_is_the_simulated_one() -> None:
     simulation = Simulation(4, 4096, 0, "", 1000, 98_357, 400_000, (), ())
     measured = Measured("block", 680, compared, (), simulation, 98_304, None)
     assert measured.as_json()["fps"] == round(measured.fps, 3) == 1016.704
+
+
+def design(name: str, fps: float, cells: Cells, bits: int, layers: tuple[LayerCells, ...] = ()) -> Measured:
+    simulation = Simulation(4, 4096, 0, "", 1000, 110, 400_000, (), ())
+    compared = Compared(f"{name}-{fps:g}", fps, cells, {}, bits)
+    return Measured(name, fps, compared, layers, simulation, 100, None)
+
+
+def cells_of(found: Table) -> dict[str, list[str]]:
+    """The rows of a table by their first cell."""
+    rows = zip(*(column.cells for column in found.columns), strict=True)
+    return {str(name): list(map(str, row)) for name, *row in rows}
+
+
+def test_changes_are_against_the_first_of_a_folding_and_costs_above_the_last() -> None:
+    kinds = (LayerCells("fork", "DuplicateStreams", Cells(luts=30)), LayerCells("top", "Top", Cells(luts=5, ffs=7)))
+    designs = [
+        design("skips", 10, Cells(200, 50, 80, 1, 1), 640, kinds),
+        design("short", 10, Cells(150, 50, 90, 2), 320),
+        design("none", 10, Cells(100, 0, 60, 2), 0),
+        design("skips", 20, Cells(400), 0),
+    ]
+    rows = cells_of(table(designs))
+    assert rows["skips-10"][:7] == ["909.091", "10.00%", "200", "50", "80", "3", "640"]
+    assert rows["skips-10"][7:10] == ["0.11%", "0.02%", "0.48%"], "of 230,400 LUT, 460,800 FF, 624 BRAM18"
+    assert rows["short-10: change"][2:7] == ["-20.0%", "+0.0%", "+12.5%", "-33.3%", "-50.0%"]
+    assert rows["none-10: change"][2:7] == ["-60.0%", "-100.0%", "-25.0%", "-33.3%", "-100.0%"]
+    assert "skips-20: change" not in rows
+    assert cells_of(costs(designs)) == dict.fromkeys(KINDS, ["+0 / +0 / +0"] * 2) | {
+        "fork": ["+30 / +0 / +0", "+0 / +0 / +0"],
+        "other": ["+5 / +7 / +0", "+0 / +0 / +0"],
+        "in all": ["+150 / +20 / +1", "+100 / +30 / +0"],
+    }
