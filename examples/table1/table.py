@@ -24,6 +24,7 @@ from examples import script
 from graphops import recipe
 from graphops.cli.run import RunWatch
 from graphops.files import write_bytes, write_json
+from graphops.modelfile import fingerprint
 from graphops.report.text import number, percent
 from passes import UserError
 
@@ -80,7 +81,7 @@ def begun(path: Path, budget: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         return {**budget, "teacher": None, "ways": {}}
     found: dict[str, Any] = json.loads(path.read_text())
-    other = [name for name, value in budget.items() if found.get(name) != value]
+    other = [name for name, value in budget.items() if found.get(name, value) != value]  # the last came later
     if other:
         raise SystemExit(f"{path} is of another {other[0]}, {found.get(other[0])}; give another --out.")
     return found
@@ -150,7 +151,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     budget = {"data": arguments.data, "epochs": arguments.epochs, "seed": arguments.seed, "model": arguments.model.name}
-    budget |= {"steps": arguments.steps, "limit": arguments.limit}
+    budget |= {"steps": arguments.steps, "limit": arguments.limit, "model_sha256": fingerprint(arguments.model)}
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = begun(arguments.out / "results.json", budget)
     for way in arguments.ways.split(","):

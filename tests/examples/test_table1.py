@@ -54,9 +54,12 @@ def test_the_ways_one_after_another_and_on_after_a_stop(tmp_path: Path) -> None:
     assert json.loads(table("--json")) == results
     assert trained.stat().st_mtime_ns == before
     other = [sys.executable, "-m", "examples.table1.table", "--model", str(model), "--out", str(tmp_path / "out")]
-    refused = subprocess.run([*other, "--epochs", "3"], capture_output=True, text=True, cwd=ROOT)
-    assert refused.returncode != 0
-    assert "give another --out" in refused.stderr
+    other += ["--data", "digits", "--steps", "2", "--limit", "50", "--ways", "morph"]
+    for options in (["--epochs", "3"], []):
+        onnx.save(build("resnet8", width=8, image=(1, 8, 8), seed=0 if options else 1), model)
+        refused = subprocess.run([*other, *options], capture_output=True, text=True, cwd=ROOT)
+        assert refused.returncode != 0
+        assert "give another --out" in refused.stderr
 
 
 def test_an_ensembles_logits_are_the_mean_of_its_models() -> None:
