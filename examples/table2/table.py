@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,10 @@ from examples.table2.blocks import block
 from examples.table2.measure import DEVICE, FAMILY, Measured, measure
 from graphops.files import write_bytes, write_json
 from graphops.modelfile import load_model
+from hls_backend import build
 from hls_backend.parts import part
 from hls_backend.synthesize import Cells
+from passes import UserError
 
 # Weng, Khodamoradi, Kastner 2021, Table II: one ResNet20 block on a ZCU104, by Vivado; kHz and per cent of the part.
 PUBLISHED = {
@@ -169,6 +172,21 @@ def designs_of(arguments: argparse.Namespace) -> dict[str, Callable[[], onnx.Mod
     return {name: partial(load_model, MODELS / f"cifar10-{name}-{ending}") for name in NETWORKS}
 
 
+def begin(path: Path, asked: dict[str, object]) -> None:
+    """Note in the results what builds are made by, besides their names.
+
+    Raises:
+        UserError: when there are builds that were made by something else.
+    """
+    if not path.is_file() or not any(path.parent.glob(f"*/{build.REPORT}")):
+        write_json(path, {"asked": asked, "designs": []})
+        return
+    before = json.loads(path.read_text()).get("asked", asked)
+    for name, value in asked.items():
+        if before.get(name) != value:
+            raise UserError(f"{path} is of {name}={before.get(name)!r}, not {value!r}; give another --out.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a folder for builds and results")
@@ -182,6 +200,8 @@ def main() -> None:
     parser.add_argument("--place", choices=["ecp5"], help="for a frequency")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    asked = {name: vars(arguments)[name] for name in ("networks", "weight_bits", "act_bits", "frames", "data")}
+    begin(arguments.out / "results.json", asked)
     images = (arguments.data, arguments.data_dir) if arguments.data else None
     found: list[Measured] = []
     for fps in map(float, arguments.foldings.split(",")):
@@ -190,7 +210,7 @@ def main() -> None:
             place, together = arguments.place is not None, arguments.networks is not None
             found.append(measure(name, model, fps, arguments.out, arguments.frames, images, place, together, first))
             first = first or arguments.out / f"{name}-{fps:g}"
-            content = {"published": PUBLISHED, "tool": "Yosys", "family": FAMILY, "part": DEVICE}
+            content = {"asked": asked, "published": PUBLISHED, "tool": "Yosys", "family": FAMILY, "part": DEVICE}
             write_json(arguments.out / "results.json", content | {"designs": [d.as_json() for d in found]})
             write_bytes(arguments.out / "table.png", plot(found))
     screen = Console(width=max(Console().width, 120))

@@ -26,6 +26,7 @@ def test_what_is_wrong_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     name, *arguments = command.split()
     monkeypatch.setattr(sys, "argv", [name, *arguments])
+    monkeypatch.delitem(sys.modules, f"examples.{name}", raising=False)  # another test may have imported it
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(f"examples.{name}", run_name="__main__")
     assert ended.value.code == 2

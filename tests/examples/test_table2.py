@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rich.table import Table
 
 from examples.table2.blocks import block
 from examples.table2.measure import Measured
-from examples.table2.table import KINDS, costs, table
+from examples.table2.table import KINDS, costs, main, table
+from hls_backend.build import REPORT
 from hls_backend.comparison import Compared
 from hls_backend.layers import MVAU, Thresholding
 from hls_backend.simulate import Simulation
 from hls_backend.synthesize import Cells, LayerCells
+from passes import UserError
 from tests.hls_backend.checks import same_as_qonnx
 
 
@@ -66,3 +71,22 @@ def test_changes_are_against_the_first_of_a_folding_and_costs_above_the_last() -
         "other": ["+5 / +7 / +0", "+0 / +0 / +0"],
         "in all": ["+150 / +20 / +1", "+100 / +30 / +0"],
     }
+
+
+def test_builds_of_other_bits_or_images_are_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*options: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["table", "--out", str(tmp_path), "--foldings", "10", *options])
+        main()
+
+    monkeypatch.setattr("examples.table2.table.measure", lambda name, model, fps, *_: design(name, fps, Cells(9), 0))
+    run("--data", "digit")
+    run()  # for nothing was built
+    (tmp_path / "skips-10").mkdir()
+    (tmp_path / "skips-10" / REPORT).write_text("{}")
+    run("--place", "ecp5", "--foldings", "10,20")
+    before = (tmp_path / "results.json").read_bytes()
+    for option, value in (("--weight-bits", "2"), ("--frames", "5"), ("--data", "digits"), ("--networks", "4")):
+        name = option[2:].replace("-", "_")
+        with pytest.raises(UserError, match=rf"results\.json is of {name}=.*, not .*; give another --out"):
+            run(option, value)
+    assert (tmp_path / "results.json").read_bytes() == before
