@@ -51,8 +51,7 @@ class Metrics:
         if self._stream is None:
             return 0
         try:
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
+            os.fsync(self._stream.fileno())  # each line was flushed when it was written
         except OSError as error:
             raise self._failed(error) from error
         return self._stream.tell()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -23,8 +26,9 @@ from graphops.models import build
 from graphops.training import Progress, Trained, TrainOptions, train
 from graphops.training.engine import Engine
 from graphops.training.interrupt import DeferredInterrupt
+from graphops.training.metrics import Metrics
 from passes import GateSkips, UserError
-from tests.graphops.training.nets import same_values
+from tests.graphops.training.nets import same_values, small
 
 # Two and a half epochs of 21 steps, with augmentation, a teacher and gates: all that has a state.
 OPTIONS = TrainOptions(
@@ -147,6 +151,38 @@ def test_what_is_interrupted_within_a_step_is_not_saved(
     trained = run(digits, tmp_path)
     assert "from step 4 of 52" in trained.notes[-1]
     assert_same(trained, tmp_path, whole)
+
+
+def test_seconds_are_of_the_whole_training_and_speed_is_of_this_process(
+    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count()  # seconds are told twice a step: when it is done, and when it is reported
+    monkeypatch.setattr("graphops.training.trainer.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    options = TrainOptions(epochs=4, batch=600, workers=1, evaluate_every=0)
+    seen: list[Progress] = []
+
+    def watch(now: Progress) -> None:
+        if now.note is None:
+            seen.append(now)
+            if len(seen) == 4:
+                raise Stop
+
+    with pytest.raises(Stop):
+        train(small(), digits, options, folder=tmp_path, progress=watch)
+    history = train(small(), digits, options, folder=tmp_path, progress=watch).history
+    assert [(now.images_per_second, now.seconds_left) for now in seen] == [(300, 2 * (8 - k)) for k in range(1, 9)]
+    assert [record["seconds"] for record in history] == [3, 7, 7 + 3, 7 + 7]
+
+
+def test_metrics_are_on_the_disk_before_a_checkpoint_counts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    written = Metrics(tmp_path)
+    written.write({"kind": "step", "step": 1})
+    assert written.sync() == sizes[0] == (tmp_path / "metrics.jsonl").stat().st_size > 0
+    written.close()
 
 
 def test_two_trainings_do_not_share_a_folder(digits: DataSet, tmp_path: Path) -> None:
