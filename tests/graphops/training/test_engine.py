@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from graphops.training.engine import Engine
+from graphops.training.engine import Engine, usable_cores
 from graphops.training.loss import LABELS, Loss, add_loss
 from graphops.training.prepare import prepare
 from tests.graphops.training.nets import he, normalised, small, value
@@ -73,3 +76,15 @@ def test_parameters_are_live() -> None:
     trained.layout.view(trained.parameters, "fc_w")[...] = he(10, 4, seed=9)
     assert trained.step(BATCH).terms["loss"] != before
     np.testing.assert_array_equal(trained.values()["fc_w"], he(10, 4, seed=9))
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000", 4), ("900000 100000", 4), ("250000 100000", 2), ("50000 100000", 1), ("", 4)],
+)
+def test_cores_are_those_of_the_process_and_of_its_quota(
+    quota: str, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)), raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda path: quota)
+    assert usable_cores() == cores
