@@ -71,6 +71,8 @@ def test_sixteen_bits_round_more() -> None:
 
 def test_inputs_are_batches_of_any_type() -> None:
     assert random_inputs(scaled(1.0))["x"].shape == (SAMPLES, 3)
+    one, same, other = (random_inputs(scaled(1.0), seed)["x"].tobytes() for seed in (0, 0, 1))
+    assert one == same != other
     assert difference(scaled(2, [2, 2], TensorProto.INT64), scaled(2, [2, 2], TensorProto.INT64)).largest == 0
 
 
