@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -10,9 +11,15 @@ import pytest
 
 from graphops.calibrate import calibrated
 from graphops.data import DataSet
+from graphops.evaluate import evaluate
+from graphops.hardware import classes, classified
+from graphops.modelfile import load_model
 from graphops.models import build
+from hls_backend import lower
 from passes import Quantize
 from tests.graphops.cli.conftest import Graphops
+
+MODELS = Path(__file__).parents[3] / "examples" / "models"
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +86,26 @@ def test_the_accuracy_is_that_of_the_quantised_graph(
     logits = execute(model, Feed(model, digits)(images.images))["logits"]
     found = graphops("execute", tmp_path / "build", "--data", "digits", "--count", 30, "--json").json
     assert found["correct"] == int((logits.argmax(axis=1) == images.labels).sum())
+
+
+def test_classes_of_integers_beside_those_of_a_graph(quantised: Path, digits: DataSet) -> None:
+    """Here of another network, so that they differ."""
+    model, other = onnx.load(quantised), load_model(MODELS / "digits-nonresnet8-w2a2.onnx")
+    vectors, found = classified(model, lower(other, "other").dataflow, digits, 40, None)
+    theirs, ours = evaluate(model, digits, limit=40), evaluate(other, digits, limit=40)
+    equal = int((theirs.predictions == ours.predictions).sum())
+    assert found == {"count": 40, "equal": equal, "correct": ours.correct}
+    assert theirs.correct != ours.correct != equal
+    assert vectors.origin == "the first 40 test images of digits"
+
+
+def test_classes_go_by_what_the_integers_stand_for() -> None:
+    scale, bias = np.array([1.0, 2.0]), np.array([0.0, -4.0])
+    stream = SimpleNamespace(source=None, shape=(1, 1, 2), scale=scale, bias=bias)
+    integers = np.array([[5, 4], [5, 5]]).reshape(2, 1, 1, 2)  # 5 and 4, 5 and 6
+    found = classes(SimpleNamespace(outputs=(stream,)), integers)  # type: ignore[arg-type]
+    assert found is not None
+    assert found.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
