@@ -112,7 +112,7 @@ def _region(model: onnx.ModelProto, starts: frozenset[str], ends: list[str]) -> 
             after.append(node)
     wanted, chosen = set(ends), []
     for node in reversed(after):
-        if wanted.intersection(node.output) and not starts.intersection(node.output):
+        if wanted.intersection(node.output):
             wanted.update(filter(None, node.input))
             chosen.append(node)
     return Region(model, tuple(reversed(chosen)), starts)
