@@ -98,6 +98,32 @@ def test_renamed_tensors_and_weights_rewire_nobody() -> None:
     assert [(c.name, c.after) for c in found.tensors] == [("first.out", "t, float[N, 8]")]
 
 
+def test_two_weights_that_became_one_are_no_renaming() -> None:
+    base, after = with_two_weights(), with_two_weights()
+    for name in ("first", "second"):
+        node(after, name).input[1] = "v"
+    after.graph.initializer[0].name = "v"
+    del after.graph.initializer[1]
+    found = diff(base, after, Path(), Path())
+    assert [(c.node, c.changes) for c in found.rewired] == [("second", (Change("input 1", "w2", "v"),))]
+    assert found.weights_removed == (Change("w2", "float[8, 8]", None),)
+    back = diff(after, base, Path(), Path())
+    assert (back.weights_added, back.weights_removed) == ((Change("w2", None, "float[8, 8]"),), ())
+
+
+def with_two_weights() -> onnx.ModelProto:
+    """The network whose second layer has a weight of its own, with the same values."""
+    model = network()
+    model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(model.graph.initializer[0]), "w2"))
+    node(model, "second").input[1] = "w2"
+    return model
+
+
+def test_inputs_that_only_one_of_two_nodes_has_are_rewired() -> None:
+    found = changed(lambda model: node(model, "bend").input.append("w"))
+    assert [(c.node, c.changes) for c in found.rewired] == [("bend", (Change("input 1", None, "w"),))]
+
+
 def test_nodes_without_names_are_known_by_what_they_make() -> None:
     def anonymous(model: onnx.ModelProto) -> None:
         for each in model.graph.node:
@@ -106,7 +132,9 @@ def test_nodes_without_names_are_known_by_what_they_make() -> None:
     assert changed(anonymous).is_empty
 
 
-def test_weights_of_other_values_with_their_largest_difference() -> None:
+def test_weights_of_other_values_with_their_largest_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphops.weights._PIECE", 64)  # of which the difference is in neither the first nor the last
+
     def shift(model: onnx.ModelProto) -> None:
         value = numpy_helper.to_array(model.graph.initializer[0]).copy()
         value[3, 4] += 0.25
@@ -145,6 +173,44 @@ def test_weights_of_any_type_are_compared(kind: int) -> None:
     assert found.largest == 1
 
 
+@pytest.mark.parametrize("values", [["a", "b"], ["a", "c"]])
+def test_weights_of_text_are_compared(values: list[str]) -> None:
+    models = [network(), network()]
+    for model, texts in zip(models, (["a", "b"], values), strict=True):
+        model.graph.initializer.append(helper.make_tensor("text", TensorProto.STRING, [2], texts))
+    found = diff(*models, Path(), Path()).weights
+    assert [(change.name, change.largest) for change in found] == [("text", None)] * (values[1] == "c")
+
+
+def test_sparse_weights_are_compared() -> None:
+    models = [network(), network()]
+    for model, value, place in zip(models, (1.0, 3.0), (5, 6), strict=True):
+        values = helper.make_tensor("sparse", TensorProto.FLOAT, [1], [value])
+        indices = helper.make_tensor("places", TensorProto.INT64, [1], [place])
+        model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [8]))
+    found = diff(*models, Path(), Path()).weights
+    assert [(change.name, change.largest) for change in found] == [("sparse", 2), ("sparse (indices)", 1)]
+
+
+def test_what_a_model_says_besides_its_nodes() -> None:
+    def saying(value: str) -> onnx.ModelProto:
+        model = network()
+        model.metadata_props.add(key="key", value=value)
+        annotation = model.graph.quantization_annotation.add(tensor_name="first.out")
+        annotation.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value=value)
+        body = [helper.make_node(value, ["i"], ["o"])]
+        model.functions.append(helper.make_function("acme", "F", ["i"], ["o"], body, [helper.make_opsetid("", 17)]))
+        return model
+
+    assert diff(saying("Relu"), saying("Relu"), Path(), Path()).is_empty
+    *others, function = diff(saying("Relu"), saying("Tanh"), Path(), Path()).model
+    assert others == [
+        Change("metadata key", "Relu", "Tanh"),
+        Change("quantization of first.out", "SCALE_TENSOR=Relu", "SCALE_TENSOR=Tanh"),
+    ]
+    assert function.name == "function acme.F"
+
+
 def test_versions_operator_sets_and_inputs() -> None:
     def renew(model: onnx.ModelProto) -> None:
         model.ir_version += 1
@@ -159,6 +225,7 @@ def test_versions_operator_sets_and_inputs() -> None:
         Change("input x", "float[N, 8]", "float[2, 8]"),
         Change("opset example.org", None, "1"),
     )
+    assert changed(renew).tensors[0] == Change("first.out", "float[N, 8]", "float[2, 8]")
 
 
 def test_inputs_and_outputs_in_another_order() -> None:
@@ -210,6 +277,20 @@ def test_weights_in_files_are_compared_with_weights_in_memory(beside: Path) -> N
     data.write_bytes(content.tobytes())
     (found,) = diff(light, network(), beside.parent, Path()).weights
     assert found.largest == 2
+
+
+def test_weights_beside_each_other_in_one_file_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(external, "SMALL", 16)
+    base = with_two_weights()
+    base.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.zeros((8, 8), np.float32), "w2"))
+    light = external.split(base, tmp_path / "a.onnx", force=False)
+    assert diff(light, base, tmp_path, Path()).is_empty
+    swapped = onnx.ModelProto()
+    swapped.CopyFrom(light)
+    for tensor, other in zip(swapped.graph.initializer, ("w2", "w"), strict=True):
+        tensor.name = other
+    found = diff(light, swapped, tmp_path, tmp_path).weights
+    assert {change.name: change.largest for change in found} == {"w": 63 / 64, "w2": 63 / 64}
 
 
 # -- outputs -----------------------------------------------------------------------------------------------------

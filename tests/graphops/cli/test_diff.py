@@ -32,6 +32,18 @@ def test_what_changed_and_how_far_the_outputs_lie_apart(graphops: Graphops, mode
     assert "Largest difference of the outputs on random inputs" in shown
 
 
+def test_of_many_changes_the_first_are_shown(graphops: Graphops, model: Path, tmp_path: Path) -> None:
+    longer = onnx.load(model)
+    for number in range(45):
+        made = {"op_type": "Identity", "name": f"n{number}", "output": [f"t{number}"]}
+        longer.graph.node.add(**made, input=[longer.graph.input[0].name])
+    onnx.save(longer, tmp_path / "longer.onnx")
+    shown = graphops("diff", model, tmp_path / "longer.onnx").out
+    assert [f"Identity 'n{number}'" in shown for number in range(45)] == [True] * 40 + [False] * 5
+    assert "and 5 more; --json lists them" in shown
+    assert len(graphops("diff", model, tmp_path / "longer.onnx", "--json").json["nodes_added"]) == 45
+
+
 def test_a_model_and_itself(graphops: Graphops, model: Path) -> None:
     assert graphops("diff", model, model, "--json").json["equal"]
     shown = graphops("diff", model, model).out.splitlines()
