@@ -19,7 +19,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -29,8 +28,8 @@ from passes import plugins
 from passes.errors import PassError, UserError
 from passes.graph import Editor
 
-_SCALARS: dict[type, Any] = {int: Integral, float: Real, bool: (bool, np.bool_)}
-"""What may be given for an option of each type: numpy's numbers as well."""
+_SCALARS: dict[type, Any] = {int: int, float: (int, float), bool: bool}
+"""What may be given for an option of each type."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,16 @@ class Pass(ABC):
     def __post_init__(self) -> None:
         for option, hint in get_type_hints(type(self)).items():
             value = getattr(self, option, None)
+            if isinstance(value, np.generic) or get_origin(hint) is tuple:
+                value = plain(value)
+                object.__setattr__(self, option, value)
             if get_origin(hint) is Literal and value not in get_args(hint):
                 choices = " or ".join(repr(choice) for choice in get_args(hint))
                 raise PassError(self.name, f"{option}={value!r}", "there is no such choice", f"choose {choices}")
             if hint in _SCALARS and not isinstance(value, _SCALARS[hint]):
                 raise PassError(self.name, f"{option}={value!r}", f"it is no {hint.__name__}", "give one")
+            if get_origin(hint) is tuple and not isinstance(value, tuple | str):
+                raise PassError(self.name, f"{option}={value!r}", "it is no tuple", "give one")
             kind = get_args(hint)[0] if get_origin(hint) is tuple else None
             if kind in _SCALARS and not all(isinstance(one, _SCALARS[kind]) for one in value or ()):
                 raise PassError(self.name, f"{option}={value!r}", f"not every one is a {kind.__name__}", "give such")
@@ -88,6 +92,13 @@ class Pass(ABC):
     @abstractmethod
     def rewrite(self, editor: Editor) -> list[str]:
         """Edit the graph in ``editor``; return the notes."""
+
+
+def plain(value: Any) -> Any:
+    """``value`` without numpy's types, which recipes and records cannot hold; lists are tuples."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
 
 class Registry(Mapping[str, type[Pass]]):

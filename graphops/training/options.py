@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from graphops.data import normalisation
 from graphops.options import make
+from passes.base import plain
 from passes.errors import UserError
 
 # Fields that change nothing in the result; all others are part of a run's identity.
@@ -91,6 +92,8 @@ class TrainOptions:
     checkpoint_steps: int | None = _field(None, "steps between two checkpoints")
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         normalisation.check(self.normalisation)
         for name in "epochs steps batch temperature workers evaluate_limit checkpoint_steps epsilon".split():
             self._require(name, lambda v: v > 0, "above 0")

@@ -355,6 +355,7 @@ def test_an_unknown_shape() -> None:
         ({"stage": 1.5}, "remove-skips: stage=1.5: it is no int; give one."),
         ({"faded": "no"}, "remove-skips: faded='no': it is no bool; give one."),
         ({"scores": (0.5, "1")}, "remove-skips: scores=(0.5, '1'): not every one is a float; give such."),
+        ({"skips": None}, "remove-skips: skips=None: it is no tuple; give one."),
         ({"stage": 1, "skips": ("1",)}, "remove-skips: stage 1: skips are named as well; give the one or the other."),
         ({"skips": ("7",)}, "remove-skips: skip 7: the graph has no such skip; it has 1, 2, 3, 4, 5, 6."),
         ({"skips": ("1.1",)}, "remove-skips: skip 1.1: the graph has no such skip; it has 1, 2, 3, 4, 5, 6."),
@@ -393,6 +394,12 @@ def test_a_graph_without_skips() -> None:
 def test_the_numbers_may_be_given_as_numbers_or_as_one_text() -> None:
     for skips in ((1, 5), "1,5", ("1", "5"), ("1, 5",)):
         assert_equal(RemoveSkips(skips=skips).apply(cifar_resnet(2)).model, cifar_resnet(2, without={1, 5}))  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_options_like_others() -> None:
+    given = RemoveSkips(stage=np.int64(1), order="sensitivity", scores=np.array([0.5, 0.25]), faded=np.bool_(False))  # type: ignore[arg-type]
+    assert repr(given) == repr(RemoveSkips(stage=1, order="sensitivity", scores=(0.5, 0.25)))
+    assert repr(RemoveSkips(skips=np.array([1, 5]))) == repr(RemoveSkips(skips=(1, 5)))  # type: ignore[arg-type]
 
 
 def test_the_record_is_all_that_is_added() -> None:

@@ -318,6 +318,12 @@ def test_a_model_in_memory_will_do(tmp_path: Path) -> None:
     assert done.load("input") == resnet8()
 
 
+def test_numbers_of_numpy_are_kept_as_others(tmp_path: Path) -> None:
+    by_scores = RemoveSkips(stage=np.int64(1), order="sensitivity", scores=tuple(np.linspace(0, 1, 3)))  # type: ignore[arg-type]
+    Pipeline([by_scores]).run(resnet8(), out=tmp_path / "run")
+    assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["steps"][0]["remove-skips"]["stage"] == 1
+
+
 def test_weights_in_other_files_stay_so(tmp_path: Path) -> None:
     model = tmp_path / "net.onnx"
     onnx.save_model(resnet8(), model, save_as_external_data=True, location="net.data", size_threshold=0)

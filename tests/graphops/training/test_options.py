@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from graphops.options import options
@@ -48,6 +49,11 @@ def test_values_of_a_wrong_kind_are_refused_in_python_too() -> None:
             TrainOptions(**{name: 2.5})  # type: ignore[arg-type]
     with pytest.raises(UserError, match="features is 'relu'; it must be a tuple"):
         TrainOptions(features="relu")  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_options_like_others() -> None:
+    given = TrainOptions(epochs=np.float32(1), batch=np.int64(32), nesterov=np.bool_(True), milestones=np.array([0.5]))  # type: ignore[arg-type]
+    assert repr(given) == repr(TrainOptions(epochs=1.0, batch=32, milestones=(0.5,)))
 
 
 @pytest.mark.parametrize(
