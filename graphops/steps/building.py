@@ -53,5 +53,9 @@ class Build(Step):
 
 
 def build(model: str, **options: Any) -> Build:
-    """A step that builds ``model`` (``resnet``, ``shortresnet``, ...) with the options of ``graphops.models.build``."""
-    return Build(model, options)
+    """A step that builds ``model`` (``resnet``, ``shortresnet``, ...) with the options of ``graphops.models.build``.
+
+    Raises:
+        UserError: when there is no such network or option, or an option's value is impossible.
+    """
+    return Build.of({"model": model, **options}, "build")

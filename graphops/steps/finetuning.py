@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import onnx
@@ -115,10 +116,11 @@ class _Observer:
         self._told = len(progress.history)
 
 
-def finetune(data: str | None = None, *, teacher: str | None = None, **options: Any) -> Finetune:
+def finetune(data: str | Path | None = None, *, teacher: str | Path | None = None, **options: Any) -> Finetune:
     """A step that trains on ``data``; ``options`` are the fields of ``graphops.training.TrainOptions``.
 
     Raises:
         UserError: when an option is unknown or has a wrong value.
     """
-    return Finetune(data, teacher, TrainOptions.of(options))
+    names = {key: str(name) if isinstance(name, Path) else name for key, name in (("data", data), ("teacher", teacher))}
+    return Finetune.of({**names, **options}, "finetune")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -350,6 +351,23 @@ def test_plans_that_make_no_sense(steps: list[Any], sentence: str) -> None:
     with pytest.raises(UserError) as caught:
         Pipeline(steps)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (lambda: finetune(3), "finetune: data is 3; it must be a name"),
+        (lambda: finetune(teacher=resnet8()), "finetune: teacher is ModelProto"),
+        (lambda: build(None), "build needs the network's name"),
+    ],
+)
+def test_a_step_is_refused_when_it_is_made(made: Callable[[], Step], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        made()
+
+
+def test_data_and_teacher_may_be_paths() -> None:
+    assert finetune(Path("a.npz"), teacher=Path("b.onnx")) == finetune("a.npz", teacher="b.onnx")
 
 
 @pytest.mark.parametrize(
