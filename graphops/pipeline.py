@@ -17,6 +17,7 @@ from typing import Any
 
 import onnx
 
+from graphops import external
 from graphops.bench import Bench, Watch
 from graphops.files import write_bytes
 from graphops.modelfile import load_model
@@ -72,7 +73,8 @@ class Pipeline:
         base: the folder from which relative paths of data sets and teachers start.
 
     Raises:
-        UserError: when a step's name is unfit or taken, or it refers to no earlier step.
+        UserError: when a step's name is unfit or taken, or it refers to no earlier step; when ``limit`` or ``bits`` is
+            below 1.
     """
 
     steps: Sequence[Pass | Step | Entry]
@@ -85,6 +87,9 @@ class Pipeline:
     base: Path = field(default_factory=Path)
 
     def __post_init__(self) -> None:
+        for name, value in (("limit", self.limit), ("bits", self.bits)):
+            if value is not None and value < 1:
+                raise UserError(f"A pipeline with {name}={value} is impossible; give at least 1.")
         self.planned = plan(self.steps)
 
     def run(
@@ -134,6 +139,8 @@ class Pipeline:
             raise UserError("The pipeline needs a model to start from; give one, e.g. --model model.onnx.")
         if model is not None and not is_wanted:
             raise UserError("The pipeline builds its own model, so there is no use for another; leave it out.")
+        if isinstance(model, onnx.ModelProto) and external.locations(model):
+            raise UserError("The model's weights lie in data files; give the pipeline the model's path, or load them.")
         if model is None or isinstance(model, onnx.ModelProto):
             return model
         load_model(model, weights=False)

@@ -330,6 +330,8 @@ def test_weights_in_other_files_stay_so(tmp_path: Path) -> None:
     onnx.save_model(resnet8(), model, save_as_external_data=True, location="net.data", size_threshold=0)
     Pipeline([RemoveSkips(stage=1)], data="digits", limit=20).run(model, out=tmp_path / "run")
     assert (tmp_path / "run" / "01-remove-skips" / "net.data").read_bytes() == (tmp_path / "net.data").read_bytes()
+    with pytest.raises(UserError, match="lie in data files; give the pipeline the model's path, or load them"):
+        Pipeline([RemoveSkips()]).run(onnx.load(model, load_external_data=False), out=tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -359,9 +361,11 @@ def test_plans_that_make_no_sense(steps: list[Any], sentence: str) -> None:
         (lambda: finetune(3), "finetune: data is 3; it must be a name"),
         (lambda: finetune(teacher=resnet8()), "finetune: teacher is ModelProto"),
         (lambda: build(None), "build needs the network's name"),
+        (lambda: Pipeline([GateSkips()], limit=0), "limit=0 is impossible; give at least 1"),
+        (lambda: Pipeline([GateSkips()], bits=-1), "bits=-1 is impossible; give at least 1"),
     ],
 )
-def test_a_step_is_refused_when_it_is_made(made: Callable[[], Step], sentence: str) -> None:
+def test_what_is_refused_when_it_is_made(made: Callable[[], Step | Pipeline], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         made()
 
