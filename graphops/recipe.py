@@ -89,12 +89,13 @@ def find(name: str) -> Path:
     raise UserError(f"There is no recipe file {name} and no shipped recipe of that name; {hint}")
 
 
-def read(path: Path) -> Pipeline:
+def read(path: str | Path) -> Pipeline:
     """The pipeline that the recipe at ``path`` describes.
 
     Raises:
         UserError: when the file cannot be read or says something that graphops does not know.
     """
+    path = Path(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:

@@ -109,7 +109,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, sentence: str) -> None
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as caught:
-        recipes.read(path)
+        recipes.read(str(path))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
