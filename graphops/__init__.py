@@ -27,3 +27,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"graphops.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Also what is not imported yet, for those who look at a prompt."""
+    return sorted({*globals(), *__all__})

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from onnx import helper
 
+import graphops
 from graphops import Pipeline, build, finetune, step
 from graphops import recipe as recipes
 from graphops.bench import Bench, Watch
@@ -368,6 +369,11 @@ def test_plans_that_make_no_sense(steps: list[Any], sentence: str) -> None:
 def test_what_is_refused_when_it_is_made(made: Callable[[], Step | Pipeline], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         made()
+
+
+def test_what_the_package_names_is_there_and_shown_at_a_prompt() -> None:
+    assert all(hasattr(graphops, name) for name in graphops.__all__)
+    assert set(graphops.__all__) <= set(dir(graphops))
 
 
 def test_data_and_teacher_may_be_paths() -> None:
