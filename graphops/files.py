@@ -71,9 +71,9 @@ def write_bytes(path: Path, content: bytes, force: bool = True) -> None:
         stream.write(content)
 
 
-def write_json(path: Path, value: Any, force: bool = True) -> None:
+def write_json(path: Path, value: Any) -> None:
     """``value`` as indented JSON."""
-    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), force)
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from hls_backend.layers import MVAU, VVAU, StreamingFIFO
 from hls_backend.pace import pace, taken
 from hls_backend.pace import unstalled as cycles
 from hls_backend.parts import Part, part, parts
-from hls_backend.resources import LUTS_A_BLOCK, Resources
+from hls_backend.resources import Resources
 from hls_backend.sizing import pixels_at_least
 from hls_backend.widths import converters
 from passes.errors import UserError
@@ -45,7 +45,7 @@ def luts_first(cost: Resources) -> float:
 
 def worth(cost: Resources) -> float:
     """Both, a block RAM at what it is worth in LUTs."""
-    return cost.luts + LUTS_A_BLOCK * cost.bram18
+    return cost.worth
 
 
 def blocks_first(cost: Resources) -> float:

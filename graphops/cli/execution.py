@@ -27,6 +27,8 @@ Data = Annotated[
 ]
 Count = Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many images.")]
 
+_BATCH = 20
+
 
 def execute(
     build: BuildFolder,
@@ -79,14 +81,13 @@ def _run(
     images: np.ndarray,
     progress: Callable[[float, float, str], None],
     prepare: Callable[[np.ndarray], np.ndarray] = lambda x: x,
-    batch: int = 20,
 ) -> np.ndarray:
     """The integers of the output stream [N, rows, columns, channels], a batch at a time."""
     from hls_backend.execute import run
 
     (last,) = dataflow.outputs
     parts = []
-    for start in range(0, len(images), batch):
+    for start in range(0, len(images), _BATCH):
         progress(start, len(images), f"{start} of {len(images)}")
-        parts.append(run(dataflow, prepare(images[start : start + batch]))[last.name].reshape(-1, *last.shape))
+        parts.append(run(dataflow, prepare(images[start : start + _BATCH]))[last.name].reshape(-1, *last.shape))
     return np.concatenate(parts)

@@ -101,8 +101,8 @@ def _describe(images: np.ndarray) -> str:
     return f"{images.dtype} {'x'.join(str(size) for size in images.shape[1:])}"
 
 
-def divide(images: np.ndarray, labels: np.ndarray, test_share: float = 0.25) -> tuple[Split, Split]:
-    """Divide images into train and test, each class in the same proportion, always in the same way.
+def divide(images: np.ndarray, labels: np.ndarray) -> tuple[Split, Split]:
+    """Divide images into train and test, three to one, each class in the same proportion, always in the same way.
 
     Raises:
         UserError: when a class has a single image, or there are too few images for their classes.
@@ -110,7 +110,7 @@ def divide(images: np.ndarray, labels: np.ndarray, test_share: float = 0.25) -> 
     from sklearn.model_selection import train_test_split
 
     try:
-        train, test = train_test_split(np.arange(len(labels)), test_size=test_share, random_state=0, stratify=labels)
+        train, test = train_test_split(np.arange(len(labels)), test_size=0.25, random_state=0, stratify=labels)
     except ValueError as error:
         raise UserError(
             f"{len(labels)} images of {len(np.unique(labels))} classes cannot be divided into train and test "

@@ -87,12 +87,12 @@ def gradient_of(model: onnx.ModelProto, parameters: set[str], loss: str) -> onnx
     return onnx.load_from_string(built)
 
 
-def session_options(threads: int = 1) -> Any:
-    """Options of a session for training: the memory pattern costs memory and gains nothing in gradient graphs."""
+def session_options() -> Any:
+    """Options of a session for training by one thread; the memory pattern costs memory and gains nothing there."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.log_severity_level = 4
