@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Self
 
 import onnx
@@ -88,9 +88,10 @@ class Step(ABC):
     def run(self, model: onnx.ModelProto, bench: Bench) -> Outcome:
         """Do the step; the model given is never modified."""
 
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """The options as a recipe says them, every default spelled out."""
+        values = asdict(self)  # type: ignore[call-overload]
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     @property
     def output(self) -> str | None:

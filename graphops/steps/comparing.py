@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -50,9 +49,6 @@ class Compare(WithYosys):
 
         figures = compare(bench.builds, self.family, self.place is not None, self.jobs, told, self.together)
         return Outcome(model, False, figures=figures)
-
-    def settings(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"builds": list(self.builds)}
 
     def builds_read(self) -> Iterable[str]:
         return self.builds

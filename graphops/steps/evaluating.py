@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -56,9 +55,6 @@ class Evaluate(Step):
         note = f"{found.correct} of {found.count} {self.split} images of {data.name} right."
         figures = {"accuracy": found.accuracy, "correct": found.correct, "count": found.count}
         return Outcome(model, False, (note,), figures={f"{data.name} {self.split}": figures})
-
-    def settings(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
     def identity(self, bench: Bench) -> dict[str, Any]:
         return super().identity(bench) | ({"output": bench.output} if bench.output else {})

@@ -83,9 +83,6 @@ class ExportHls(WithImages):
         )
         return Outcome(model, False, made.notes, figures=made.figures)
 
-    def settings(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"emitters": list(self.emitters)}
-
 
 def export_hls(part: str = "xc7z020", **options: Any) -> ExportHls:
     """A step that leaves a build for ``part``; ``options`` are the fields of `ExportHls`.

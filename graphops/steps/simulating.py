@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -68,9 +67,6 @@ class Simulate(WithImages):
         figures = {"build": name, **simulation_figures(found, design, vectors.origin, classes)}
         note = f"{found.words:,} words of {found.frames:,} images are those of the integer dataflow ({vectors.origin})."
         return Outcome(model, False, (note,), figures=figures)
-
-    def settings(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 def simulate(data: str | None = None, **options: Any) -> Simulate:

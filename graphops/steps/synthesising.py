@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -45,9 +44,6 @@ class Synthesise(WithYosys):
         figures = {"build": name, **synthesis_figures(found, load(folder), placed)}
         notes = (f"Placed and routed on ECP5: {placed.mhz:.1f} MHz.",) if placed else ()
         return Outcome(model, False, notes, figures=figures)
-
-    def settings(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 def synth(family: str = "xc7", **options: Any) -> Synthesise:
