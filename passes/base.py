@@ -82,6 +82,7 @@ class Pass(ABC):
 
         Raises:
             PassError: where the pass cannot do the whole of what it says.
+            ModelError: when the graph is none that ONNX allows, or a weight that the pass reads is not in memory.
         """
         with np.errstate(all="ignore"):  # weights that are no finite numbers are refused, and not warned of besides
             editor = Editor(model)

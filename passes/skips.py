@@ -88,6 +88,9 @@ def find_skips(model: onnx.ModelProto, bits: int = 32) -> list[Skip]:
     Args:
         model: functions are not looked into; ``inline-functions`` flattens them first.
         bits: the width of an activation that no quantiser gives one.
+
+    Raises:
+        ModelError: when the graph is none that ONNX allows.
     """
     from passes.buffers import streaming_elements, width
 
