@@ -80,7 +80,7 @@ app.command("finetune")(finetune_verb())
 app.command("passes")(list_passes)
 app.add_typer(finn)
 
-_taken = {command.name for command in app.registered_commands}
+_taken = {*(command.name for command in app.registered_commands), finn.info.name}
 for _cls in registry.values():
     try:
         if _cls.name in _taken:

@@ -216,6 +216,7 @@ def test_a_broken_one_does_not_stop_the_command_line(tmp_path: Path) -> None:
     ("module", "entry", "reason"),
     [
         (PASS.replace('"stamp"', '"skips"'), "skips", "graphops has a verb of that name"),
+        (PASS.replace('"stamp"', '"finn"'), "finn", "graphops has a verb of that name"),
         (PASS.replace("word", "force"), "stamp", "duplicate parameter name: 'force'"),
     ],
 )
