@@ -6,6 +6,7 @@ import numpy as np
 
 from hls_backend.dataflow import Dataflow
 from hls_backend.host import prepare
+from passes.errors import UserError
 
 
 def run(dataflow: Dataflow, images: np.ndarray, keep: bool = False) -> dict[str, np.ndarray]:
@@ -45,8 +46,10 @@ def execute(dataflow: Dataflow, images: np.ndarray, batch: int = 100) -> np.ndar
         Integers [N, rows, columns, channels]; where the dataflow ends in LabelSelect, classes [N, 1, 1, 1].
 
     Raises:
-        UserError: when the images do not fit the network.
+        UserError: when the images do not fit the network, or there are none.
     """
+    if not len(images):
+        raise UserError("There are no images to execute; give at least one.")
     (last,) = dataflow.outputs
     parts = [images[i : i + batch] for i in range(0, len(images), batch)]
     return np.concatenate([run(dataflow, prepare(dataflow, part))[last.name] for part in parts])

@@ -297,6 +297,8 @@ def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     dataflow = lower(net.model(net.conv(x, 3, 4))).dataflow
     with pytest.raises(UserError, match=rf"^Images of shape {re.escape(str(list(shape)))} do not fit .* 4x5x3 rows"):
         execute(dataflow, np.zeros((2, *shape), np.float32))
+    with pytest.raises(UserError, match="There are no images to execute; give at least one"):
+        execute(dataflow, np.zeros((0, *shape), np.float32))
 
 
 def test_an_operator_of_others_on_the_host_is_refused_where_it_is_to_be_computed() -> None:
