@@ -66,8 +66,10 @@ def fold_to_rate(dataflow: Dataflow, fps: float | None, clock_mhz: float, part: 
 
     Raises:
         UserError: when no folding is fast enough, or none that is fits; names the best rate and the layer. When too
-            many skips overlap.
+            many skips overlap, or ``fps`` is 0 or below.
     """
+    if fps is not None and fps <= 0:
+        raise UserError(f"A design of {fps:g} images/s is impossible; ask for more than 0, or for no rate.")
     search = _Search(dataflow)
     clock = clock_mhz * 1e6
     slowest = search.slowest_at_best

@@ -84,6 +84,8 @@ def test_the_cost_is_that_of_the_layers_converters_and_fifos() -> None:
 def test_a_rate_out_of_reach_names_the_layer_and_the_best() -> None:
     dataflow = lower(chain()).dataflow
     slowest = max(min(map(unstalled, (replace(n, folding=f) for f in n.foldings()))) for n in dataflow.layers)
+    with pytest.raises(UserError, match="A design of 0 images/s is impossible; ask for more than 0"):
+        fold_to_rate(dataflow, 0, 100, part("xc7z020"))
     with pytest.raises(UserError) as raised:
         fold_to_rate(dataflow, 1e8, 100, part("xc7z020"))
     text = str(raised.value)
