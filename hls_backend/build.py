@@ -170,12 +170,13 @@ def refill(folder: Path, design: Design, name: str, emit: Emitter, force: bool =
         ) from error
 
 
-def load(folder: Path) -> Design:
+def load(folder: str | Path) -> Design:
     """The design in a build folder.
 
     Raises:
         UserError: when it is missing or damaged.
     """
+    folder = Path(folder)
     if not (folder / _BUILD).is_file():
         raise UserError(f"There is no build in {str(folder)!r}; make one with `graphops export-hls`.")
     dataflow = archive.load(folder / _DATAFLOW)

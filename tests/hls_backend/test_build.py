@@ -52,7 +52,7 @@ def emit_note(design: Design, folder: Path) -> None:
 def test_what_was_created_is_loaded(design: Design, model: onnx.ModelProto, tmp_path: Path) -> None:
     folder = tmp_path / "build"
     build.create(folder, design, model, {"notes": emit_note})
-    again = build.load(folder)
+    again = build.load(str(folder))
     assert [(n.name, n.folding) for n in again.dataflow.layers] == [(n.name, n.folding) for n in design.dataflow.layers]
     for field in ("part", "clock_mhz", "target_fps", "flavour"):
         assert getattr(again, field) == getattr(design, field)
