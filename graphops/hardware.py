@@ -156,9 +156,9 @@ def fifo_figures(design: Design) -> dict[str, Any] | None:
 
 
 def from_dataset(
-    model: onnx.ModelProto, dataflow: Dataflow, dataset: DataSet, count: int, normalisation: str | None
+    model: onnx.ModelProto, dataflow: Dataflow, dataset: DataSet, count: int | None, normalisation: str | None
 ) -> Vectors:
-    """The first ``count`` test images of ``dataset``, and what the integer dataflow of ``model`` makes of them."""
+    """The first ``count`` test images of ``dataset``, or all, and what ``dataflow``, the model's, makes of them."""
     from graphops.data.feed import Feed
     from hls_backend import vectors
 

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from graphops.bench import Bench
 from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_data, check_report, emit
+from graphops.cli.execution import BuildFolder, Count, Data
+from graphops.hardware import from_dataset
 from graphops.modelfile import load_model
 from passes.errors import UserError
 
-if TYPE_CHECKING:
-    from hls_backend.design import Design, Vectors
-
-BuildFolder = Annotated[
-    Path, typer.Argument(metavar="BUILD", help="A folder that export-hls made.", show_default=False)
-]
-Data = Annotated[
-    str | None, typer.Option("--data", metavar="DATA", help="Images to run; default: the build's own test data.")
-]
-Count = Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many images.")]
 HlsLib = Annotated[
     Path | None,
     typer.Option("--hlslib", metavar="FOLDER", help="Compile on this finn-hlslib; default: templates of our own."),
@@ -57,7 +49,7 @@ def csim(
     force: Force = False,
 ) -> None:
     """Compile a build's C++ with g++, run it, and compare every output with the integers expected."""
-    from hls_backend.build import load
+    from hls_backend.build import MODEL, load
     from hls_backend.hls import simulate
     from hls_backend.hls.headers import ap_int as headers
 
@@ -66,7 +58,10 @@ def csim(
     depths = _depths(depth or [], bounded)
     design = load(build)
     with ScreenWatch("test data") as watch:
-        vectors = None if data is None else _vectors(design, build, data, data_dir, count, normalisation)
+        vectors = None
+        if data is not None:
+            dataset = Bench(data_dir=data_dir).data(data)
+            vectors = from_dataset(load_model(build / MODEL), design.dataflow, dataset, count, normalisation)
         found = simulate(
             build / "hls",
             headers(ap_int),
@@ -117,16 +112,3 @@ def _depths(given: list[str], bounded: bool) -> dict[str, int]:
     if found and not bounded:
         raise UserError("--depth is for bounded streams; pass --bounded as well.")
     return found
-
-
-def _vectors(
-    design: Design, build: Path, data: str, data_dir: Path | None, count: int | None, normalisation: str | None
-) -> Vectors:
-    from graphops.data.feed import Feed
-    from hls_backend.build import MODEL
-    from hls_backend.vectors import from_images
-
-    dataset = Bench(data_dir=data_dir).data(data)
-    images = dataset.test.first(count).images
-    values = Feed(load_model(build / MODEL), dataset, normalisation)(images)
-    return from_images(design.dataflow, values, f"the first {len(images)} test images of {dataset.name}")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from graphops.bench import Bench
 from graphops.cli.common import DataDir, Force, Json, Normalisation, Report, ScreenWatch, check_data, check_report, emit
+from graphops.cli.execution import BuildFolder
 from graphops.modelfile import load_model
 from graphops.report.text import number, plain
 
@@ -35,9 +36,6 @@ Env = Annotated[Path | None, typer.Option("--env", metavar="FOLDER", help=f"FINN
 Torch = Annotated[str | None, typer.Option("--torch", help="The torch to install; default: 2.13.0 without CUDA.")]
 TorchIndex = Annotated[
     str, typer.Option("--torch-index", metavar="URL", help="The package index to get torch from; default: pip's own.")
-]
-BuildFolder = Annotated[
-    Path, typer.Argument(metavar="BUILD", help="A folder that export-hls made.", show_default=False)
 ]
 Data = Annotated[
     str | None, typer.Option("--data", metavar="DATA", help="Images to execute; default: the build's own test data.")
