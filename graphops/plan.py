@@ -80,8 +80,8 @@ def plan(work: Sequence[Pass | Step | Entry]) -> list[Planned]:
         folder = f"{number:02}-{name}"
         start = None
         if entry.step.needs_model:
-            start = find(done, entry.start, folder).folder if entry.start else done[-1].folder
-        elif entry.start:
+            start = done[-1].folder if entry.start is None else find(done, entry.start, folder).folder
+        elif entry.start is not None:
             raise UserError(f"Step {folder} starts from no model; leave its from={entry.start} out.")
         teachers = tuple(_teacher(done, teacher, folder) for teacher in entry.step.teachers())
         builds = [_build(done, find(done, other, folder).folder, folder) for other in entry.step.builds_read()]

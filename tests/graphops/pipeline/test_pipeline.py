@@ -345,6 +345,7 @@ def test_weights_in_other_files_stay_so(tmp_path: Path) -> None:
         ([step(GateSkips(), name="a"), step(GateSkips(), name="a")], "Two steps are called 'a'"),
         ([step(GateSkips(), name="input")], "Two steps are called 'input'"),
         ([step(GateSkips(), name="gated"), step(GateSkips(), start="gate")], "did you mean 'gated'?"),
+        ([step(GateSkips(), start="")], "refers to '', and no step before it is called so"),
         ([step(GateSkips(), start="later"), step(GateSkips(), name="later")], "no step before it is called so"),
         ([GateSkips(), GateSkips(), step(GateSkips(), start="gate-skips")], "say one of 01-gate-skips, 02-gate-skips"),
         ([step(build("resnet8"), start="input")], "leave its from=input out"),
