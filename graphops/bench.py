@@ -85,8 +85,8 @@ class Bench:
         """``name``, or the default; a path from ``base`` as one from here."""
         from graphops.data import names
 
-        chosen = name or self.default_data
-        if chosen is None:
+        chosen = self.default_data if name is None else name
+        if not chosen:  # an empty one as an empty variable of the shell leaves it
             raise UserError("No data set is named; give one, e.g. data: cifar10.")
         return chosen if chosen in names() else str(self.base / os.path.expanduser(chosen))
 

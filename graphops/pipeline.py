@@ -148,8 +148,8 @@ class Pipeline:
 
     def _scored_on(self) -> str | None:
         steps = [planned.step for planned in self.planned if planned.step is not None]
-        named = [name for step in steps for name in step.data_sets() if name]
-        return self.data or next(iter(named), None)
+        named = [name for step in steps for name in step.data_sets() if name is not None]
+        return next(iter(named), None) if self.data is None else self.data
 
     def _check_references(self, bench: Bench) -> None:
         """Say now, not after hours of training, that a teacher, a data set or a tool is not there."""

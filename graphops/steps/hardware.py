@@ -26,7 +26,7 @@ class WithImages(Step):
         return super().identity(bench) | {"data": [bench.data_id(self.data)] if self.has_data(bench) else []}
 
     def data_sets(self) -> Iterable[str | None]:
-        return (self.data,) if self.data else ()
+        return () if self.data is None else (self.data,)
 
 
 class WithYosys(Step):

@@ -16,7 +16,7 @@ import yaml
 from onnx import helper
 
 import graphops
-from graphops import Pipeline, build, finetune, step
+from graphops import Pipeline, build, export_hls, finetune, step
 from graphops import recipe as recipes
 from graphops.bench import Bench, Watch
 from graphops.data import DataSet
@@ -389,6 +389,9 @@ def test_data_and_teacher_may_be_paths() -> None:
         (Pipeline([finetune("digits", teacher="none.onnx")]), True, "There is no file none.onnx"),
         (Pipeline([GateSkips(), finetune("digit")]), True, "did you mean 'digits'"),
         (Pipeline([GateSkips(), finetune()]), True, "No data set is named"),
+        (Pipeline([GateSkips()], data=""), True, "No data set is named"),
+        (Pipeline([finetune("")], data="digits"), True, "No data set is named"),
+        (Pipeline([export_hls(data="")], data="digits"), True, "No data set is named"),
     ],
 )
 def test_what_is_missing_is_said_before_any_work(
