@@ -71,11 +71,14 @@ class Pass(ABC):
                 raise PassError(self.name, f"{option}={value!r}", "there is no such choice", f"choose {choices}")
             if hint in _SCALARS and not isinstance(value, _SCALARS[hint]):
                 raise PassError(self.name, f"{option}={value!r}", f"it is no {hint.__name__}", "give one")
-            if get_origin(hint) is tuple and not isinstance(value, tuple | str):
-                raise PassError(self.name, f"{option}={value!r}", "it is no tuple", "give one")
-            kind = get_args(hint)[0] if get_origin(hint) is tuple else None
-            if kind in _SCALARS and not all(isinstance(one, _SCALARS[kind]) for one in value or ()):
-                raise PassError(self.name, f"{option}={value!r}", f"not every one is a {kind.__name__}", "give such")
+            if get_origin(hint) is tuple:
+                if not isinstance(value, tuple | str):
+                    raise PassError(self.name, f"{option}={value!r}", "it is no tuple", "give one")
+                kind = get_args(hint)[0]
+                if kind in _SCALARS and not all(isinstance(one, _SCALARS[kind]) for one in value):
+                    raise PassError(
+                        self.name, f"{option}={value!r}", f"not every one is a {kind.__name__}", "give such"
+                    )
 
     def apply(self, model: onnx.ModelProto) -> PassResult:
         """Run the pass on a copy of ``model``.
