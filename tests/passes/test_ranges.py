@@ -57,9 +57,12 @@ def clipped(low: float, high: float, then: Make) -> Make:
         (unary("Elu", alpha=0.5), -0.5, INF),
         (unary("Celu", alpha=0.5), -0.5, INF),
         (unary("Selu", alpha=2.0, gamma=1.5), -3, INF),
+        (unary("Selu"), -1.6732632 * 1.0507010, INF),
+        (unary("Elu", alpha=-1.0), -INF, INF),
         (unary("LeakyRelu"), -INF, INF),
         (unary("ReduceL1", axes=[2]), 0, INF),
         (lambda net, x: net.clip(x, -1.0, 2.0), -1, 2),
+        (clipped(5, 6, lambda net, x: net.clip(x, -1.0, 2.0)), 2, 2),
         (clipped(-1, 2, unary("LeakyRelu", alpha=0.5)), -0.5, 2),
         (clipped(-2, -1, unary("LeakyRelu", alpha=-0.5)), 0.5, 1),
         (clipped(-1, 2, unary("Abs")), 0, 2),
@@ -67,6 +70,7 @@ def clipped(low: float, high: float, then: Make) -> Make:
         (clipped(-1, 2, lambda net, x: net.op("Mul", [x, x])), 0, 4),
         (clipped(1, 2, lambda net, x: net.op("Mul", [x, x])), 1, 4),
         (clipped(-1, 2, lambda net, x: net.op("Mul", [x, net.constant(-3.0)])), -6, 3),
+        (lambda net, x: net.op("Mul", [x, net.constant(0.0)]), 0, 0),
         (clipped(-1, 2, lambda net, x: net.op("Div", [x, net.constant([2.0, 4.0, 8.0])])), -0.5, 1),
         (clipped(1, 2, lambda net, x: net.op("Div", [net.constant(1.0), x])), 0.5, 1),
         (clipped(-1, 2, lambda net, x: net.op("Div", [net.constant(1.0), net.op("Exp", [x])])), -INF, INF),
@@ -76,6 +80,7 @@ def clipped(low: float, high: float, then: Make) -> Make:
         (clipped(-1, 2, lambda net, x: net.op("Max", [x, net.constant(0.5)])), 0.5, 2),
         (clipped(-1, 2, lambda net, x: net.op("Min", [x, net.constant(0.5)])), -1, 0.5),
         (clipped(-1, 2, lambda net, x: net.op("Pow", [x, net.constant(2.0)])), 0, INF),
+        (clipped(-1, 2, lambda net, x: net.op("Pow", [x, net.constant(3.0)])), -INF, INF),
         (clipped(1, 2, lambda net, x: net.op("Pow", [x, net.constant(-0.5)])), 0, INF),
         (clipped(1, 2, lambda net, x: net.op("Concat", [x, net.op("Neg", [x])], axis=1)), -2, 2),
         (clipped(1, 2, lambda net, x: net.pad(x, [0, 0, 1, 1, 0, 0, 1, 1])), 0, 2),
@@ -85,6 +90,10 @@ def clipped(low: float, high: float, then: Make) -> Make:
         (clipped(1, 2, unary("AveragePool", kernel_shape=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1)), 0, 2),
         (clipped(1, 2, unary("GlobalAveragePool")), 1, 2),
         (clipped(1, 2, lambda net, x: net.op("ReduceSum", [x, net.constant(np.array([2]))])), 0, INF),
+        (clipped(-2, -1, lambda net, x: net.op("ReduceSum", [x, net.constant(np.array([2]))])), -INF, 0),
+        (clipped(1, 2, lambda net, x: net.op("Where", [net.constant(np.array(True)), net.constant(5.0), x])), 1, 5),
+        (clipped(1, 2, lambda net, x: net.op("Resize", [x, "", net.constant([1, 1, 2, 2.0])])), 1, 2),
+        (clipped(1, 2, lambda n, x: n.op("Resize", [x, "", n.constant([1, 1, 2, 2.0])], mode="cubic")), -INF, INF),
         (clipped(1, 2, unary("Transpose", perm=[0, 3, 1, 2])), 1, 2),
         (clipped(-1, 2, lambda net, x: net.op("PRelu", [x, net.constant([0.5, -1.0, 2.0])])), -2, 2),
         (lambda net, x: net.prelu(x, 4), -INF, INF),
@@ -112,16 +121,21 @@ def test_batch_norm() -> None:
     assert (found.low, found.high) == (0, 2)
 
 
-def test_types() -> None:
+@pytest.mark.parametrize(("by_way_of", "low", "high"), [("UINT8", 0, 255), ("INT8", -128, 127)])
+def test_types(by_way_of: str, low: float, high: float) -> None:
     net = Net()
-    found = range_of(net, net.op("Cast", [net.input(["N", 3], dtype=np.uint8)], to=onnx.TensorProto.FLOAT))
-    assert (found.low, found.high) == (0, 255)
+    x = net.op("Cast", [net.input(["N", 300], dtype=np.uint8)], to=onnx.TensorProto.DataType.Value(by_way_of))
+    found = range_of(net, net.op("Cast", [x], to=onnx.TensorProto.FLOAT))
+    assert (found.low, found.high) == (low, high)
 
 
-@pytest.mark.parametrize(("kind", "low", "high"), [(np.uint8, 0, 25.5), (np.int8, -12.8, 12.7)])
-def test_quantisers(kind: type, low: float, high: float) -> None:
+@pytest.mark.parametrize(
+    ("kind", "zero", "low", "high"),
+    [(np.uint8, 0, 0, 25.5), (np.int8, 0, -12.8, 12.7), (np.uint8, 128, -12.8, 12.7), (np.int8, -28, -10, 15.5)],
+)
+def test_quantisers(kind: type, zero: int, low: float, high: float) -> None:
     net = Net(opset=13)
-    parts = [net.constant(0.1), net.constant_as(0, kind)]
+    parts = [net.constant(0.1), net.constant_as(zero, kind)]
     found = range_of(net, net.op("DequantizeLinear", [net.op("QuantizeLinear", [net.input(["N", 3]), *parts]), *parts]))
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-6)
 
@@ -136,22 +150,30 @@ def test_what_onnxruntimes_own_quantiser_makes_of_bytes_may_be_negative() -> Non
 
 
 @pytest.mark.parametrize(
-    ("bits", "signed", "narrow", "low", "high"),
+    ("bits", "signed", "narrow", "zero", "low", "high"),
     [
-        (4, 0, 0, 0, 7.5),
-        (4, 0, 1, 0, 7),
-        (4, 1, 0, -4, 3.5),
-        (4, 1, 1, -3.5, 3.5),
-        (1, 0, 0, 0, 0.5),
-        (1, 1, 0, -0.5, 0.5),
-        (1, 1, 1, -0.5, 0.5),
+        (4, 0, 0, 0, 0, 7.5),
+        (4, 0, 0, 3, -1.5, 6),
+        (4, 0, 1, 0, 0, 7),
+        (4, 1, 0, 0, -4, 3.5),
+        (4, 1, 1, 0, -3.5, 3.5),
+        (1, 0, 0, 0, 0, 0.5),
+        (1, 1, 0, 0, -0.5, 0.5),
+        (1, 1, 1, 0, -0.5, 0.5),
+        (None, 1, 0, 0, -0.5, 0.5),
     ],
 )
-def test_quantisers_of_qonnx(bits: int, signed: int, narrow: int, low: float, high: float) -> None:
+def test_quantisers_of_qonnx(bits: int | None, signed: int, narrow: int, zero: int, low: float, high: float) -> None:
+    """Without bits it is a BipolarQuant."""
+
     def found(domain: str) -> Range:
         net = Net()
-        parts = [net.input(["N", 3]), net.constant(0.5), net.constant(0.0), net.constant(float(bits))]
-        made = net.op("Quant", parts, domain=domain, signed=signed, narrow=narrow, rounding_mode="ROUND")
+        parts = [net.input(["N", 3]), net.constant(0.5)]
+        if bits is None:
+            made = net.op("BipolarQuant", parts, domain=domain)
+        else:
+            parts += [net.constant(float(zero)), net.constant(float(bits))]
+            made = net.op("Quant", parts, domain=domain, signed=signed, narrow=narrow, rounding_mode="ROUND")
         graph = helper.make_graph(net.nodes, "net", net.inputs, [], net.constants)
         opsets = [helper.make_opsetid("", 17), helper.make_opsetid(domain, 1)]
         editor = Editor(helper.make_model(graph, opset_imports=opsets))
