@@ -95,9 +95,9 @@ def test_even_kernels_padded_on_one_side() -> None:
 
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
 def test_automatic_padding_stays_as_it_is(mode: str) -> None:
-    for kernel in (2, 3, 4):
+    for kernel, size in ((2, 8), (3, 8), (4, 8), (3, "H")):
         net = Net()
-        x = net.input(["N", 4, 8, 8])
+        x = net.input(["N", 4, size, size])
         net.output(net.add(net.conv(x, 4, 4, kernel, auto_pad=mode), x))
         after = folded(net)
         assert [a.name for a in after.graph.node[0].attribute if a.name in ("auto_pad", "pads")] == ["auto_pad"]
@@ -207,8 +207,8 @@ def test_slice_from_the_second_pixel_on() -> None:
     assert "has no tap at offset 1x1" in refusal(net(1, 1))
 
 
-@pytest.mark.parametrize("how", ["zeros", "times zero", "ConstantOfShape"])
-def test_channels_of_zeros_by_concat(how: str) -> None:
+@pytest.mark.parametrize("how", ["zeros", "times zero", "ConstantOfShape", "ConstantOfShape of 3"])
+def test_channels_of_one_number_by_concat(how: str) -> None:
     net = Net()
     x = net.relu(net.input([2, 4, 8, 8]))
     half = net.subsample(x)
@@ -217,8 +217,18 @@ def test_channels_of_zeros_by_concat(how: str) -> None:
     elif how == "times zero":
         zeros = net.op("Mul", [half, net.constant(0.0)])
     else:
-        zeros = net.op("ConstantOfShape", [net.op("Shape", [half])])
+        fill = {"value": onnx.helper.make_tensor("", onnx.TensorProto.FLOAT, [1], [3])} if how.endswith("3") else {}
+        zeros = net.op("ConstantOfShape", [net.op("Shape", [half])], **fill)
     net.output(net.add(net.conv(x, 4, 8, strides=[2, 2]), net.op("Concat", [half, zeros], axis=1)))
+    folded(net)
+
+
+@pytest.mark.parametrize(("before", "after", "value"), [(1, 1, 2.0), (-1, -1, 0.0), (-2, 1, 0.5)])
+def test_channels_padded_by_a_number_and_cropped(before: int, after: int, value: float) -> None:
+    net = Net()
+    x = net.relu(net.input(["N", 4, 6, 6]))
+    z = net.pad(x, [0, before, 0, 0, 0, after, 0, 0], value)
+    net.output(net.add(net.conv(x, 4, 4 + before + after), z))
     folded(net)
 
 
@@ -227,6 +237,13 @@ def test_channels_taken_and_reordered() -> None:
     x = net.relu(net.input(["N", 8, 6, 6]))
     order = net.op("Gather", [x, net.constant(np.array([3, 0, -1, 5]))], axis=1)
     net.output(net.add(net.conv(x, 8, 4), order))
+    folded(net)
+
+
+def test_split_into_unequal_parts() -> None:
+    net = Net(opset=18)
+    x = net.relu(net.input(["N", 5, 6, 6]))
+    net.output(net.add(net.conv(x, 5, 3), net.op("Split", [x], outputs=2, axis=1, num_outputs=2)))
     folded(net)
 
 
@@ -298,9 +315,10 @@ def test_max_pool_of_one_pixel_is_a_slice_and_of_more_is_not_linear() -> None:
     assert "it is not linear" in refusal(net(2))
 
 
-def test_a_crop_over_an_unpadded_layer() -> None:
+@pytest.mark.parametrize("size", [8, "H"])
+def test_a_crop_over_an_unpadded_layer(size: int | str) -> None:
     net = Net()
-    x = net.relu(net.input(["N", 4, 8, 8]))
+    x = net.relu(net.input(["N", 4, size, size]))
     net.output(net.add(net.conv(x, 4, 4, pads=[0] * 4), net.slice(x, [1, 1], [-1, -1], [2, 3], [1, 1])))
     folded(net)
 
@@ -496,6 +514,43 @@ def test_nonlinear_paths() -> None:
     x = net.relu(net.input(["N", 4, 8, 8]))
     net.output(net.add(net.conv(x, 4, 4), net.op("Sigmoid", [x])))
     assert "its skip path is not one linear kernel: it passes through Sigmoid" in refusal(net)
+
+
+@pytest.mark.parametrize(
+    ("aside", "reason"),
+    [
+        (lambda net, x: net.op("Pad", [x, net.constant(np.array([0, 0, 1, 1] * 2))], mode="edge"), "pads by edge"),
+        (lambda net, x: net.pad(x, [0, 0, 1, 1] * 2, 0.5), "pads pixels with 0.5"),
+        (lambda net, x: net.pad(net.op("Dropout", [x, net.constant(0.5), net.constant(np.array(True))]),
+                                [0, 0, 1, 1] * 2), "drops values at random"),
+        (lambda net, x: net.pad(net.op("Div", [net.constant(2.0), x]), [0, 0, 1, 1] * 2), "divides by data"),
+        (lambda net, x: net.pad(net.op("Div", [x, net.constant(0.0)]), [0, 0, 1, 1] * 2), "divides by zero"),
+        (lambda net, x: net.pad(net.op("Gather", [x, net.constant(np.arange(8)[::-1])], axis=2), [0, 0, 1, 1] * 2),
+         "takes a part of another axis than channels"),
+        (lambda net, x: net.op("Concat", [net.pad(net.slice(x, [0], [4], [1], [1]), [0, 0, 1, 1] * 2),
+                                          net.weight([2, 4, 10, 10])], axis=1), "is not one number a channel"),
+    ],
+)  # fmt: skip
+def test_skip_paths_that_only_look_linear(aside: Callable[[Net, str], str], reason: str) -> None:
+    """Read as what they look like, they would fold into another function."""
+    net = Net()
+    x = net.relu(net.input([2, 8, 8, 8]))
+    net.output(net.add(net.conv(x, 8, 8, pads=[2] * 4), aside(net, x)))
+    assert reason in refusal(net)
+
+
+def test_a_dropout_of_an_old_opset_drops_unless_it_says_otherwise() -> None:
+    net = Net(opset=6)
+    x = net.relu(net.input(["N", 4, 8, 8]))
+    net.output(net.add(net.conv(x, 4, 4), net.op("Dropout", [x])))
+    assert "it drops values at random" in refusal(net)
+
+
+def test_batch_norm_of_another_axis_than_the_layers() -> None:
+    net = Net()
+    x = net.relu(net.input(["N", 6, 6]))
+    net.output(net.add(net.bn(net.op("MatMul", [x, net.weight([6, 6])]), 6), x))
+    assert "it has its channels on another axis than the rest" in refusal(net)
 
 
 def test_longer_skips_are_for_other_passes() -> None:
