@@ -125,6 +125,5 @@ def _stage(editor: Editor, nodes: list[Node], made: gs.Variable, space: Space) -
 
 
 def _demand_pick(node: Node, window: Window) -> None:
-    alike = all(m.shape[1] == 1 and (m == 1).all() for m in window.taps.values())
-    if not window.is_diagonal or len(window.taps) != 1 or not alike or window.bias.any():
+    if not window.is_diagonal or len(window.taps) != 1:
         raise Refusal(f"{label(node)} on its main path would change the channels that carry the skip")
