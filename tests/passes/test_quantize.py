@@ -116,6 +116,8 @@ def test_weights_have_a_scale_an_output_and_the_classifier_one(resnet8: onnx.Mod
     for node in convolutions:
         weight, scale = (values[name] for name in made[node.input[1]].input[:2])
         assert scale.shape == (weight.shape[0], 1, 1, 1)
+        if made[node.input[1]].op_type == "BipolarQuant":
+            np.testing.assert_allclose(scale, np.abs(weight).mean(axis=(1, 2, 3), keepdims=True), rtol=1e-6)
     gemm = next(n for n in model.graph.node if n.op_type == "Gemm")
     assert values[made[gemm.input[1]].input[1]].shape == ()
     assert bits(model, made[gemm.input[1]]) == 8
@@ -258,9 +260,34 @@ def test_what_cannot_be_is_said(options: dict[str, object], said: str, resnet8: 
         Quantize(**options).apply(resnet8)  # type: ignore[arg-type]
 
 
-def test_a_tensor_that_is_always_0_has_a_range_too() -> None:
+@pytest.mark.parametrize(("span", "scale"), [("0:0", 1), ("-5:1", 5 / 128), ("-1:5", 5 / 127)])
+def test_a_grid_spans_its_range(span: str, scale: float) -> None:
+    """That of a tensor that is always 0 too."""
     model = single(node("Conv", "x w", "y"), w=WEIGHT)
-    assert constants(Quantize(ranges=("x=0:0",)).apply(model).model)["x_scale"] == 1
+    np.testing.assert_allclose(constants(Quantize(ranges=(f"x={span}",)).apply(model).model)["x_scale"], scale)
+
+
+@pytest.mark.parametrize("wide", ["b", "d"])
+def test_a_scale_that_tensors_share_spans_the_widest(wide: str) -> None:
+    first = node("Conv", "x w", "a"), node("Relu", "a", "b"), node("Conv", "b w", "c"), node("Relu", "c", "d")
+    last = node("Conv", "d w", "e"), node("Add", "b d", "f"), node("Conv", "f w", "g"), node("Sub", "e g", "y")
+    model = single(*first, *last, w=WEIGHT)
+    rewriter = Quantize(acts=4)
+    ranges = {name: (0.0, 3.0 if name == wide else 1.0) for name in rewriter.points(model)}
+    made = rewriter.calibrated(ranges).apply(model).model
+    quantisers = {n.input[0]: n.input[1] for n in made.graph.node if n.op_type == "Quant"}
+    assert quantisers["b"] == quantisers["d"]
+    np.testing.assert_allclose(constants(made)[quantisers["b"]], 3 / 15)
+
+
+@pytest.mark.parametrize(("op", "turned"), [("Gemm", 0), ("Gemm", 1), ("MatMul", 0)])
+def test_hidden_matrices_have_a_scale_an_output(op: str, turned: int) -> None:
+    weight = np.random.default_rng(0).normal(size=(3, 32) if turned else (32, 3))
+    hidden = node(op, "f w", "a", **({"transB": turned} if op == "Gemm" else {}))
+    layers = node("Flatten", "x", "f"), hidden, node("Relu", "a", "b"), node("Gemm", "b u", "y")
+    model = single(*layers, w=weight, u=np.ones((3, 2)))
+    del model.graph.output[0].type.tensor_type.shape.dim[2:]
+    assert constants(quantised(model))["w_scale"].shape == ((3, 1) if turned else (1, 3))
 
 
 def test_half_quantised_networks_are_refused(resnet8: onnx.ModelProto) -> None:
