@@ -121,6 +121,21 @@ def test_weights_that_lie_on_no_grid_stay(scale: list[float]) -> None:
     assert name.removesuffix("_scale") in notes[0]
 
 
+@pytest.mark.parametrize("how", ["zero point", "rounding_mode", "signed"])
+def test_what_other_quantisers_make_stays(how: str) -> None:
+    """Of a zero point, of another rounding, and without a sign."""
+    model = quantised(4)
+    (quantiser,) = [n for n in model.graph.node if n.output[0].endswith("layer1.0.conv1.weight_quant_out")]
+    if how == "zero point":
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(1), "one"))
+        quantiser.input[2] = "one"
+    else:
+        (old,) = [a for a in quantiser.attribute if a.name == how]
+        old.CopyFrom(onnx.helper.make_attribute(how, "CEIL" if how == "rounding_mode" else 0))
+    result = IntegerWeights().apply(model)
+    assert [quantiser.input[0] in note for note in result.notes] == [True]
+
+
 def test_an_opset_without_broadcasting_is_refused() -> None:
     model = quantised(4)
     next(o for o in model.opset_import if o.domain == "").version = 6
