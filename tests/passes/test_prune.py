@@ -13,8 +13,14 @@ from tests.passes.networks import Net, cifar_resnet
 from tests.passes.proof import applied
 
 
-def chain(normalised: bool = True, fork: bool = False) -> onnx.ModelProto:
-    """Three convolutions of 8, 6 and 4 channels; with ``fork``, what the first makes is an output as well."""
+def chain(normalised: bool = True, fork: bool = False, places: bool = False) -> onnx.ModelProto:
+    """Three convolutions of 8, 6 and 4 channels.
+
+    Args:
+        normalised: whether a batch norm follows the first.
+        fork: whether what the first makes is an output as well.
+        places: whether the places of the maxima that the second one's channels are pooled to are outputs as well.
+    """
     net = Net()
     x = net.image(3, 8)
     first = x = net.conv(x, "a", 8, bias=True)
@@ -24,7 +30,12 @@ def chain(normalised: bool = True, fork: bool = False) -> onnx.ModelProto:
     x = net.conv(x, "b", 6)
     x = net.op("MaxPool", [x], "b.pool", kernel_shape=[2, 2], strides=[2, 2])
     x = net.conv(x, "c", 4, kernel=1)
-    return net.model(*([x, first] if fork else [x]))
+    model = net.model(*([x, first] if fork else [x]))
+    if places:
+        (pool,) = [n for n in model.graph.node if n.op_type == "MaxPool"]
+        pool.output.append("places")
+        model.graph.output.append(onnx.helper.make_tensor_value_info("places", onnx.TensorProto.INT64, ["N", 6, 4, 4]))
+    return model
 
 
 def size(model: onnx.ModelProto) -> int:
@@ -60,6 +71,12 @@ def test_what_others_read_stays() -> None:
     pruned = applied(PruneChannels(parameters=size(model) - 70), model).model
     assert weights_of(pruned)["a.w"].shape == (8, 3, 3, 3)
     assert weights_of(pruned)["b.w"].shape == (5, 8, 3, 3)
+
+
+def test_channels_whose_maxima_have_places_that_are_read_stay() -> None:
+    model = chain(places=True)
+    pruned = applied(PruneChannels(parameters=size(model) - 200), model).model
+    assert weights_of(pruned)["b.w"].shape[0] == 6
 
 
 @pytest.mark.parametrize(("op", "slot"), [("Conv", 1), ("Conv", 2), ("BatchNormalization", 1)])
