@@ -22,6 +22,10 @@ QUANTISERS = frozenset({"Quant", "IntQuant", "BipolarQuant", "Trunc", "MultiThre
 _INTEGER_TYPE = re.compile(r"BIPOLAR|BINARY|(?P<unsigned>U)?INT(?P<bits>\d{1,2})")
 _QONNX = "qonnx.custom_op.general"
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_HALF = (
+    "it is no half of a pair that quantises",
+    "give it constant scales and zero points, equal to those of its counterpart",
+)
 _INTEGER_OPERATORS = frozenset("QLinearConv QLinearMatMul ConvInteger MatMulInteger QLinearAdd QGemm".split())
 
 
@@ -42,8 +46,7 @@ def read(model: onnx.ModelProto) -> Editor:
             raise LoweringError(label(node), "it computes in integers by itself", remedy)
     for node in editor.nodes:
         if node.op in _QDQ:
-            remedy = "give it constant scales and zero points, equal to those of its counterpart"
-            raise LoweringError(label(node), "it is no half of a pair that quantises", remedy)
+            raise LoweringError(label(node), *_HALF)
         if node.op == "FloatQuant":
             raise LoweringError(label(node), "it rounds to floats", "quantise to integers")
     if not any(node.op in QUANTISERS for node in editor.nodes):
@@ -167,14 +170,21 @@ def _check_integers(editor: Editor) -> None:
 
 
 def _merge_dequantisers(editor: Editor) -> None:
-    """One DequantizeLinear in place of several that do the same: qonnx takes away the QuantizeLinear with the first."""
+    """One DequantizeLinear in place of several that do the same: qonnx takes away the QuantizeLinear with the first.
+
+    Raises:
+        LoweringError: when two do not do the same with what a node makes.
+    """
     found: dict[tuple[object, ...], Node] = {}
+    firsts: dict[str, Node] = {}
     for node in [n for n in editor.nodes if n.op == "DequantizeLinear" and is_standard(n)]:
         parameters = [editor.value(t).tobytes() if editor.is_initializer(t) else t.name for t in node.inputs[1:]]
         first = found.setdefault((node.inputs[0].name, *parameters, *attributes(node).items()), node)
         if first is not node:
             editor.redirect(node.outputs[0], first.outputs[0])
             editor.remove(node)
+        elif firsts.setdefault(node.inputs[0].name, node) is not node and editor.producer(node.inputs[0]) is not None:
+            raise LoweringError(label(node), *_HALF)
 
 
 def _quantise_constants(model: onnx.ModelProto) -> None:

@@ -157,6 +157,17 @@ def test_a_tensor_may_be_dequantised_for_each_of_its_readers() -> None:
     np.testing.assert_array_equal(execute(found, images), execute(wanted, images))
 
 
+def test_a_tensor_dequantised_to_two_scales_is_two_tensors() -> None:
+    model = qdq(True)
+    (node,) = [n for n in model.graph.node if n.name == "r0_dequantize"]
+    again = helper.make_node("DequantizeLinear", [node.input[0], "s0_scale", node.input[2]], ["again"])
+    (join,) = [n for n in model.graph.node if n.name == "join"]
+    join.input[1] = "again"
+    model.graph.node.insert(list(model.graph.node).index(join), again)
+    with pytest.raises(LoweringError, match="no half of a pair"):
+        lower(model)
+
+
 def clipped(low: int, high: int, kind: object) -> onnx.ModelProto:
     """A convolution whose outputs QuantizeLinear, Clip and DequantizeLinear quantise."""
     net = Net((2, 4, 4))
