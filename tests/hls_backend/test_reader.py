@@ -42,7 +42,8 @@ def qdq(symmetric: bool, explicit_zero: bool = True, per_channel: bool = True) -
         stored = (
             RANDOM.integers(limits.min + 1, limits.max, shape) if bits is np.int8 else RANDOM.integers(-99, 99, shape)
         )
-        parameters = [value(f"{name}_scale", scale), value(f"{name}_zero", np.zeros(np.shape(scale)), bits)]
+        zeros = np.full(np.shape(scale), 0 if symmetric or bits is np.int32 else 5)
+        parameters = [value(f"{name}_scale", scale), value(f"{name}_zero", zeros, bits)]
         attributes = {} if axis is None else {"axis": axis}
         inputs = [value(f"{name}_q", stored, bits), *parameters]
         nodes.append(helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}_dequantize", **attributes))
