@@ -104,6 +104,53 @@ def test_operators_that_finn_does_not_have(make: Callable[[Net, str], str], name
     assert f"FINN has no counterpart of {named}" in text
 
 
+@pytest.mark.parametrize(
+    ("operator", "inputs", "attributes", "said"),
+    [
+        ("Pad", [[0, 0, 1, 1] * 2, 1.0], {}, "it does more than add zeros"),
+        ("Pad", [[0, 0, 1, 1] * 2], {"mode": "reflect"}, "it does more than add zeros"),
+        ("Pad", [[0, 0, -1, 0, 0, 0, 0, 0]], {}, "it does more than add zeros"),
+        ("Pad", [[1, 0, 0, 0] * 2], {}, "it pads the batch"),
+        ("Slice", [[0], [3], [2]], {}, "it cuts axis H from 0 to 3"),
+        ("Slice", [[1], [9], [3]], {}, "it cuts axis W from 1 to 9"),
+        ("Slice", [[0], [9], [1], [2]], {}, "it cuts axis C from 0 to 9"),
+        ("Slice", [[0], [9], [2], [-1]], {}, "it cuts axis H from 0 to 9"),
+        ("Transpose", [], {"perm": [1, 0, 2, 3]}, "it moves the batch axis"),
+        ("MaxPool", [], {"kernel_shape": [2, 2], "dilations": [2, 2]}, "its window is dilated"),
+        ("AveragePool", [], {"kernel_shape": [2, 2], "dilations": [2, 2]}, "its window is dilated"),
+        ("AveragePool", [], {"kernel_shape": [3, 3], "pads": [1] * 4}, "it counts no padding"),
+        ("ReduceMean", [[1]], {}, "it averages over C"),
+    ],
+)
+def test_operators_that_do_more_than_hardware(
+    operator: str, inputs: list[Any], attributes: dict[str, Any], said: str
+) -> None:
+    """Read as the simpler ones, they would give other integers."""
+    net = Net((2, 4, 4))
+    read = [net.value(v, np.float32 if isinstance(v, float) else np.int64) for v in inputs]
+    y = net.node(operator, net.quant("x", 0.5, 4), *read, **attributes)
+    assert said in refused(net.model(net.quant(y, 0.5, 4), opset=19))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda net, x: net.node("Pad", x, net.value([0, 0, 1, 1] * 2, np.int64)), "it does more than add zeros"),
+        (lambda net, x: net.node("AveragePool", x, kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1), "padding"),
+    ],
+)
+def test_zeros_beside_a_grid_without_zero(make: Callable[[Net, str], str], said: str) -> None:
+    net = Net((2, 4, 4))
+    assert said in refused(net.model(make(net, net.quant("x", 0.5, 4, zero=2.5))))
+
+
+def test_weights_on_a_grid_without_zero() -> None:
+    net = Net((2, 4, 4))
+    weights = net.quant(net.value(net.random.normal(size=(3, 2, 1, 1))), 0.1, 4, signed=True, zero=0.5)
+    text = refused(net.model(net.node("Conv", net.quant("x", 0.5, 4), weights)))
+    assert "zero is not on its grid; give weights an integral zero point" in text
+
+
 def test_products_of_two_streams() -> None:
     net = Net((2, 4, 4))
     x = net.quant("x", 0.5, 4)
@@ -345,13 +392,20 @@ def test_the_class_of_one() -> None:
     assert text == "ArgMax that makes 'argmax3' cannot become hardware: its input is of one class; take it off."
 
 
-@pytest.mark.parametrize(("count", "output"), [(2, 1), (1, 0)])
-def test_the_largest_values(count: int, output: int) -> None:
+def test_the_last_of_the_largest() -> None:
+    net = Net((8,))
+    logits = net.dense(net.quant("x", 0.5, 4), 8, 3)
+    text = refused(net.model(net.node("ArgMax", logits, axis=1, select_last_index=1)))
+    assert "it does more than pick the class of the largest output" in text
+
+
+@pytest.mark.parametrize(("count", "output", "largest"), [(2, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_the_largest_values(count: int, output: int, largest: int) -> None:
     net = Net((8,))
     logits, names = net.dense(net.quant("x", 0.5, 4), 8, 3), ["values", "places"]
     model = net.model(logits)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([count]), "count"))
-    model.graph.node.append(helper.make_node("TopK", [logits, "count"], names, name="top"))
+    model.graph.node.append(helper.make_node("TopK", [logits, "count"], names, name="top", largest=largest))
     model.graph.output[0].name = names[output]
     assert "TopK 'top' cannot become hardware: it does more than pick the class of the largest" in refused(model)
 
