@@ -135,6 +135,18 @@ def test_a_kernel_for_every_channel() -> None:
     np.testing.assert_array_equal(layer.execute(x)[0], np.einsum("nhwijc,cij->nhwc", windows, layer.weights))
 
 
+def test_sums_beyond_what_float32_holds_are_exact() -> None:
+    """Odd ones above 2**24."""
+    weights, count = np.full((1, 1201), 127), 1201
+    units: list[Layer] = [
+        MVAU("m", (1, 1), weights, INT8, INT8, named("INT26")),
+        VVAU("v", (1, 1), weights[..., None], INT8, INT8, named("INT26")),
+    ]
+    for unit in units:
+        (found,) = unit.execute(np.full((1, 1, 1, count), 127))
+        assert found.reshape(-1).tolist() == [127 * 127 * count]
+
+
 @pytest.mark.parametrize("steps", [1, 3, 15, 16, 255])
 def test_thresholds_count_those_that_are_reached(steps: int) -> None:
     thresholds = np.sort(RANDOM.integers(-500, 500, (3, steps)), axis=1)
@@ -181,6 +193,8 @@ def test_the_block_s_cycles() -> None:
         (ConvolutionInputGenerator("w", (33, 33), 16, UINT2, (3, 3), (2, 2)), 4, 9216, (69 + 16 * 144) * 4),
         (ConvolutionInputGenerator("w", (32, 32), 16, UINT2, (1, 1), (2, 2)), 4, 4096, 4098),
         (ConvolutionInputGenerator("w", (1, 20), 4, UINT2, (1, 3)), 2, 108, 110),
+        (ConvolutionInputGenerator("w", (1, 20), 4, UINT2, (1, 3), (1, 2), True), 2, 54, 56 + 2 * 2 - 2),
+        (ConvolutionInputGenerator("w", (20, 1), 4, UINT2, (3, 1), (2, 1), True), 2, 54, 56 + 2 * 2 - 2),
         (ConvolutionInputGenerator("w", (10, 10), 4, UINT2, (2, 2), (2, 2), True), 2, 200, 24 + 5 * (40 + 5) + 20),
         (FMPadding("p", (32, 32), 16, UINT2, (1, 1, 1, 1)), 4, 34 * 34 * 4, 34 * 34 * 4),
     ],
