@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from hls_backend import LoweringError, execute, lower, qonnx_execution
+from hls_backend import LoweringError, execute, lower, qonnx_execution, thresholds
 from hls_backend.compare import compare
 from hls_backend.datatypes import named
 from hls_backend.fifo import insert_fifos
@@ -201,6 +201,13 @@ def test_a_shortcut_that_subsamples_and_pads_channels() -> None:
     assert (pad.image, pad.channels, pad.pads) == ((16, 2), 3, (0, 1, 0, 1)), "groups of channels are columns"
 
 
+def test_a_pad_of_some_axes() -> None:
+    net = Net((2, 4, 5))
+    parts = net.value([1, 0, 0, 2], np.int64), "", net.value([-1, 1], np.int64)
+    y = net.conv(net.node("Pad", net.quant("x", 0.5, 4), *parts), 4, 3, (2, 2))
+    same_as_qonnx(net.model(net.quant(y, 0.3, 4, signed=True), opset=18), net.images(3))
+
+
 @pytest.mark.parametrize("kernel", [(2, 3), (5, 5)])
 def test_average_pooling_sums(kernel: tuple[int, int]) -> None:
     net = Net((3, 5, 5))
@@ -256,6 +263,14 @@ def test_a_function_of_unknown_direction_is_tried_on_every_integer() -> None:
     y = net.node("Mul", y, net.node("Sigmoid", y))
     dataflow = same_as_qonnx(net.model(net.quant(y, 0.9, 4)), net.images(3)).dataflow
     assert kinds(dataflow) == {"MVAU": 1, "Thresholding": 1}
+
+
+def test_every_integer_is_tried_across_the_seams_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thresholds, "_AT_ONCE", 8)
+    for turn in range(1, 20):
+        found = thresholds.try_direction(lambda x, turn=turn: x - [[2, 0]] * (x >= turn), 2, 0, 20)
+        assert found is not None
+        assert found.tolist() == [2, 1], turn
 
 
 def test_a_function_may_turn_round_at_integers_that_do_not_occur() -> None:
@@ -329,9 +344,10 @@ def test_zero_points(zero: float) -> None:
     same_as_qonnx(net.model(net.quant(net.conv(y, 4, 2, bits=2), 0.2, 4, signed=True)), net.images(3))
 
 
-def test_a_zero_point_that_is_no_integer_is_a_bias() -> None:
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_zero_point_that_is_no_integer_is_a_bias(groups: int) -> None:
     net = Net((3, 6, 6))
-    y = net.conv(net.quant("x", 0.1, 8, zero=2.5), 3, 4, bits=4)
+    y = net.conv(net.quant("x", 0.1, 8, zero=2.5), 3, 3, bits=4, groups=groups)
     same_as_qonnx(net.model(net.quant(y, 0.2, 4, signed=True)), net.images(3))
 
 
@@ -435,6 +451,24 @@ def test_the_class_is_selected_whatever_the_bias(bias: list[float] | None, added
     assert execute(dataflow, net.images(5)).shape == (5, 1, 1, 1)
 
 
+def test_the_class_of_negated_outputs() -> None:
+    net, model = classifier([0.5, -1.0, 0.0, 2.0])
+    logits = model.graph.output[0].name
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(-0.5), "half"))
+    model.graph.node.append(helper.make_node("Mul", [logits, "half"], ["negated"]))
+    model.graph.output[0].name = "negated"
+    assert isinstance(same_as_qonnx(model, net.images(50)).dataflow.layers[-1], LabelSelect)
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_the_factors_of_a_gemm(turned: int) -> None:
+    net = Net((6,))
+    weights = net.weights((4, 6) if turned else (6, 4), 4, per_channel=False)
+    bias = net.value([0.5, -1.0, 0.0, 2.0])
+    y = net.node("Gemm", net.quant("x", 0.25, 4, signed=True), weights, bias, transB=turned, alpha=0.75, beta=-2.0)
+    same_as_qonnx(net.model(net.quant(y, 0.2, 6, signed=True)), net.images(50))
+
+
 def test_scales_that_differ_between_classes_leave_the_choice_to_the_host() -> None:
     net, model = classifier(None, per_channel=True)
     lowered = same_as_qonnx(model, net.images(20))
@@ -510,6 +544,19 @@ def test_thresholds_that_are_not_the_graph_s_are_found() -> None:
     dataflow = replace(lowered.dataflow, layers=(*lowered.dataflow.layers[:-1], wrong))
     assert compare(model, lowered, images).equal
     assert not compare(model, replace(lowered, dataflow=dataflow), images).equal
+
+
+def test_a_network_that_is_not_the_one_lowered_is_found() -> None:
+    """Its dataflow is what float64 judges; what qonnx makes is no rounding away."""
+    net = Net((2, 4, 4))
+    y = net.node("Add", net.conv(net.quant("x", 0.5, 4), 2, 3, (1, 1), bits=4), net.value(0.0))
+    model, images = net.model(net.quant(y, 0.2, 4, signed=True)), net.images(3)
+    lowered = lower(model)
+    (shift,) = [n.input[1] for n in model.graph.node if n.op_type == "Add"]
+    next(i for i in model.graph.initializer if i.name == shift).CopyFrom(
+        onnx.numpy_helper.from_array(np.float32(0.3), shift)
+    )
+    assert not compare(model, lowered, images).equal
 
 
 def test_what_no_output_needs_is_left_out() -> None:
