@@ -11,9 +11,6 @@ from hls_backend.dataflow import Dataflow, Layer
 from hls_backend.layers import FMPadding, StreamingFIFO
 from hls_backend.resources import Resources
 
-_IMAGES = 2
-"""Followed: what the first leaves waiting, the second finds."""
-
 _HELD = 2
 """Transfers that the registers of the layers in front hold."""
 
@@ -45,15 +42,16 @@ def resources(layer: Layer, cycles: int) -> Resources:
 def depth(layer: FMPadding, cycles: int) -> int:
     """The transfers that wait at most where one image's come evenly over ``cycles``; 0 where registers hold them.
 
-    Lindley's recursion for the time that each waits.
+    Lindley's recursion for the time that each waits, through one image: ``cycles`` are no fewer than the layer's, so
+    that what it leaves waiting is gone before the next one's end.
     """
     rows, each = layer.image[0], cycles / layer.inputs[0].transfers
     to_row, to_image = _gaps(layer)
     in_row = layer.inputs[0].transfers // rows - 1
     wait = longest = 0.0
-    for row in range(_IMAGES * rows):
+    for to_next in (*[to_row] * (rows - 1), to_image):
         wait = max(0.0, wait - in_row * (each - 1))
-        wait = max(0.0, wait + (to_image if row % rows == rows - 1 else to_row) - each)
+        wait = max(0.0, wait + to_next - each)
         longest = max(longest, wait)
     transfers = ceil(longest / each)
     return transfers if transfers > _HELD else 0

@@ -118,3 +118,5 @@ def test_a_fifo_before_a_padding_holds_what_comes_while_it_pads() -> None:
     assert pads.depth(padding, 1024) == 22, "one comes every 4 cycles"
     assert pads.depth(padding, 256 * 30) == 0, "registers hold the two that come"
     assert pads.depth(replace(padding, folding=Folding(simd=4)), 1024) == 0
+    uneven = FMPadding("pad", (4, 6), 4, named("UINT2"), (1, 0, 2, 1))
+    assert pads.depth(uneven, 384) == 22, "3 rows of 7 pixels and a column"
