@@ -179,6 +179,6 @@ def partial_sums(weights: np.ndarray, x: Wire) -> tuple[int, int]:
     if most >= EXACT:
         reason = f"products of it with weights sum up to {float(most):.2g}, and {float(EXACT):.2g} is the most"
         raise LoweringError(f"The stream {x.name!r}", reason, "use fewer bits")
-    products = np.stack([rows * min(low, 0), rows * max(high, 0)])
+    products = np.stack([rows * low, rows * high])
     least_sum = int(products.min(axis=0).clip(max=0).sum(axis=1).min())
     return least_sum, int(products.max(axis=0).clip(min=0).sum(axis=1).max())

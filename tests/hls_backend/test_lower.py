@@ -201,6 +201,16 @@ def test_a_shortcut_that_subsamples_and_pads_channels() -> None:
     assert (pad.image, pad.channels, pad.pads) == ((16, 2), 3, (0, 1, 0, 1)), "groups of channels are columns"
 
 
+@pytest.mark.parametrize("pads", [[0, 0, 1, 1] * 2, [0, 1, 0, 0] * 2])
+def test_zeros_around_numbers_that_are_none(pads: list[int]) -> None:
+    """Sums of positive numbers are less where zeros are added than they ever are without."""
+    net = Net((2, 4, 4))
+    y = net.node("Clip", net.conv(net.quant("x", 0.5, 4), 2, 4, (1, 1)), net.value(1.0), net.value(2.0))
+    y = net.node("Pad", net.quant(y, 0.25, 4), net.value(pads, np.int64))
+    y = net.node("Conv", y, net.value(np.diag(np.ones(6))[:, :, None, None] if pads[1] else np.ones((3, 4, 2, 2))))
+    same_as_qonnx(net.model(net.quant(y, 1.0, 8)), net.images(3))
+
+
 def test_a_pad_of_some_axes() -> None:
     net = Net((2, 4, 5))
     parts = net.value([1, 0, 0, 2], np.int64), "", net.value([-1, 1], np.int64)
