@@ -26,7 +26,10 @@ def add(state: State, node: Node) -> Value:
 
 def _join(state: State, node: Node) -> Value:
     a, b = state.value(node, 0), state.value(node, 1)
-    if a.shape != b.shape or a.layout != b.layout:
+    if a.layout != b.layout:
+        axes = " and ".join(", ".join(layout.axes) for layout in (a.layout, b.layout))
+        raise LoweringError(label(node), f"it adds tensors whose axes are {axes}", "let both have the same")
+    if a.shape != b.shape:
         raise LoweringError(
             label(node), f"it adds streams of shapes {a.shape} and {b.shape}", "FINN adds streams of one shape only"
         )

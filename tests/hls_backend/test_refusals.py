@@ -67,6 +67,25 @@ def test_a_join_of_different_shapes() -> None:
     assert "FINN adds streams of one shape only" in refused(net.model(net.node("Add", x, pooled)))
 
 
+@pytest.mark.parametrize(
+    ("operator", "said"),
+    [("Add", "it adds tensors whose axes are N, H, W, C and N, C, H, W"), ("Mul", "two streams of their own")],
+)
+def test_a_tensor_and_itself_transposed(operator: str, said: str) -> None:
+    """Of one size, but of other pixels."""
+    net = Net((4, 4, 4))
+    x = net.quant("x", 0.5, 4)
+    turned = net.node("Transpose", x, perm=[0, 2, 3, 1])
+    other = net.quant(net.conv(x, 4, 4, (1, 1)), 0.5, 4) if operator == "Add" else x
+    assert said in refused(net.model(net.quant(net.node(operator, turned, other), 0.5, 4)))
+
+
+def test_a_gemm_that_transposes_its_data() -> None:
+    net = Net((8,))
+    made = net.node("Gemm", net.quant("x", 0.5, 4), net.weights((8, 8), 4), transA=1)
+    assert "its input is no vector an image; flatten images before it" in refused(net.model(made, batch=8))
+
+
 @pytest.mark.parametrize("function", ["Abs", "Cos", "Mish", "Selu"])
 def test_functions_that_rise_and_fall(function: str) -> None:
     net = Net((2, 4, 4))
@@ -116,6 +135,7 @@ def test_operators_that_finn_does_not_have(make: Callable[[Net, str], str], name
         ("Slice", [[0], [9], [1], [2]], {}, "it cuts axis C from 0 to 9"),
         ("Slice", [[0], [9], [2], [-1]], {}, "it cuts axis H from 0 to 9"),
         ("Transpose", [], {"perm": [1, 0, 2, 3]}, "it moves the batch axis"),
+        ("MaxPool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}, "gives it a partial window"),
         ("MaxPool", [], {"kernel_shape": [2, 2], "dilations": [2, 2]}, "its window is dilated"),
         ("AveragePool", [], {"kernel_shape": [2, 2], "dilations": [2, 2]}, "its window is dilated"),
         ("AveragePool", [], {"kernel_shape": [3, 3], "pads": [1] * 4}, "it counts no padding"),
