@@ -236,10 +236,11 @@ def test_layers_are_quantised_whatever_moves_the_numbers_in_between(layer: str) 
 def block(nodes: str, inputs: str = "", outputs: str = "") -> onnx.ModelProto:
     """A convolution c of x and what ``nodes`` make of the two."""
     model = parser.parse_model(f"""
-        <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+        <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1, "qonnx.custom_op.general" : 1]>
         g (float[N,1,4,4] x{inputs}) => (float[N,1,4,4] y{outputs})
         <float[1,1,1,1] w = {{0.7}}, float s = {{0.1}}, float t = {{0.2}}, uint8 u = {{0}}, int8 i = {{0}},
-         uint8 v = {{100}}, int8 low = {{0}}, int8 high = {{7}}>
+         uint8 v = {{100}}, int8 low = {{0}}, int8 high = {{7}},
+         float zero = {{0}}, float bits = {{4}}>
         {{ c = Conv (x, w) {nodes} }}""")
     for initializer in list(model.graph.initializer):
         if not any(initializer.name in node.input for node in model.graph.node):
@@ -270,6 +271,14 @@ def test_the_first_of_two_quantisers_goes(zero: str, behind: str) -> None:
 def test_one_that_may_be_an_activation_stays() -> None:
     """Without a sign it takes negative numbers for 0, as the Relu did that was folded into it."""
     assert left(rounded("u")) == ["Conv", *["QuantizeLinear", "DequantizeLinear"] * 2]
+
+
+@pytest.mark.parametrize(("signed", "left_over"), [(1, 1), (0, 2)])
+def test_of_two_of_qonnx_the_first_stays_if_it_has_no_sign(signed: int, left_over: int) -> None:
+    quant = "qonnx.custom_op.general.Quant"
+    model = block(f"""q = {quant} <signed = {signed}> (c, s, zero, bits) a = Add (q, x)
+        y = {quant} <signed = 0> (a, t, zero, bits)""")
+    assert [n.op_type for n in RemoveSkips().apply(model).model.graph.node] == ["Conv", *["Quant"] * left_over]
 
 
 def test_one_that_a_clip_leaves_no_negative_numbers_stays() -> None:

@@ -224,7 +224,11 @@ def test_activations_that_can_be_negative_have_a_sign_and_two_bits() -> None:
 def test_constants_that_come_in_behind_an_activation_say_whether_there_is_a_sign(value: float) -> None:
     pads = numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "p")
     channels = helper.make_node("Concat", ["b", "m"], ["c"], axis=1)
-    for brought, weight in ((node("Pad", "b p v", "c"), WEIGHT), (channels, np.ones((2, 3, 1, 1)))):
+    bounds = node("Min", "b v", "c"), node("Clip", "a v", "c")
+    for brought, weight in (
+        *((bound, WEIGHT) for bound in (*bounds, node("Pad", "b p v", "c"))),
+        (channels, np.ones((2, 3, 1, 1))),
+    ):
         layers = node("Conv", "x w", "a"), node("Relu", "a", "b"), brought, node("Conv", "c u", "y")
         model = single(*layers, w=WEIGHT, u=weight, v=np.array(value), m=np.full((1, 1, 4, 4), value))
         model.graph.initializer.append(pads)
