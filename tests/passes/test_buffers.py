@@ -204,6 +204,19 @@ def test_whatever_mixes_positions_needs_the_whole_map(name: str) -> None:
             assert skip.streaming_bits == skip.map_bits
 
 
+def test_rows_put_behind_each_other_need_the_whole_map(net: Net) -> None:
+    x = net.image(2)
+    weight = net.weight([2, 2, 1, 1], "w")
+    halves = [net.op("Conv", [x, weight], name, 2, strides=[2, 1]) for name in ("first", "last")]
+    assert only(net, net.op("Add", [net.op("Concat", halves, "rows", axis=2), x], "join")) == (2 * 256, 2 * 256)
+
+
+def test_positions_multiplied_with_each_other_need_the_whole_map(net: Net) -> None:
+    x = net.input("x", ["N", 8, 8], channels=8)
+    main = net.dense(net.op("MatMul", [x, x], "square"), "dense", 8)
+    assert only(net, net.op("Add", [main, x], "join")) == (64, 64)
+
+
 def test_sizes_that_are_not_known(net: Net) -> None:
     x = net.input("image", ["N", 4, "H", "W"])
     assert only(net, net.op("Add", [net.conv(x, "conv", 4), x], "join")) == (None, None)
@@ -273,6 +286,18 @@ def test_the_width_of_stored_integers(kind: int, width: int) -> None:
     fork = net.op("DequantizeLinear", [x, net.constant(0.1, "scale")], "dq", 2)
     model = net.model(net.op("Add", [net.conv(fork, "conv", 2, 1), fork], "join"))
     assert find_skips(model)[0].map_bits == 2 * 16 * width
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [(np.int8, -8, 7), (np.int8, -7, 7), (np.uint8, 0, 15)])
+def test_the_width_that_a_clip_leaves(kind: type, low: int, high: int) -> None:
+    """Behind the first quantiser and the join as Brevitas writes them."""
+    net = Net(opset=13)
+    grid = [net.constant(0.1, "scale"), net.constant(np.array(0, kind), "zero")]
+    x = net.op("QuantizeLinear", [net.input("x", ["N", 2, 4, 4]), *grid], "q", 2)
+    bounds = [net.constant(np.array(v, kind), name) for v, name in ((low, "low"), (high, "high"))]
+    x = net.op("DequantizeLinear", [net.op("Clip", [x, *bounds], "clip", 2), *grid], "dq", 2)
+    model = net.model(net.op("Add", [net.conv(x, "conv", 2, 1), x], "join"))
+    assert find_skips(model)[0].map_bits == 2 * 16 * 4
 
 
 def test_onnxruntimes_own_quantisers_make_the_same_integers() -> None:

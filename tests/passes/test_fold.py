@@ -348,6 +348,13 @@ def test_gemm(turned: int, bias: bool) -> None:
     folded(net)
 
 
+def test_a_gemm_of_turned_data() -> None:
+    net = Net()
+    x = net.relu(net.input([6, 6]))
+    net.output(net.add(net.op("Gemm", [x, net.weight([6, 6])], transA=1), x))
+    assert "transposes its data" in refusal(net)
+
+
 @pytest.mark.parametrize("shape", [["N", 6], ["N", 5, 6], [2, 3, 5, 6], [6]])
 @pytest.mark.parametrize("bias", [True, False])
 def test_matmul(shape: list[int | str], bias: bool) -> None:
