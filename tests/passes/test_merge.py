@@ -111,6 +111,14 @@ def test_average_pool_and_projection(stride_first: bool) -> None:
     merged(block(downsampling))
 
 
+def test_a_skip_path_is_carried_where_it_is_narrowest() -> None:
+    def narrow(net: Net, x: str) -> str:
+        y = net.prelu(net.conv(net.prelu(net.conv(x, 8, 6), 6), 6, 6), 6)
+        return net.add(net.conv(y, 6, 4), net.conv(net.conv(x, 8, 2, 1), 2, 4, 1))
+
+    assert shapes(merged(block(narrow, ["N", 8, 8, 8]))) == [(8, 8, 3, 3), (8, 8, 3, 3), (4, 8, 3, 3)]
+
+
 def test_average_pool_that_no_layer_can_take() -> None:
     def downsampling(net: Net, x: str) -> str:
         y = net.conv(net.relu(net.conv(x, 4, 3, 1, strides=[2, 2])), 3, 4)
@@ -338,6 +346,17 @@ def test_an_activation_between_fork_and_first_layer() -> None:
         return net.add(net.conv(net.relu(net.conv(net.relu(x), 4, 6)), 6, 4), x)
 
     merged(block(early))
+
+
+def test_a_prelu_between_fork_and_first_layer() -> None:
+    """What it bends is the fork itself, not channels that are reserved."""
+
+    def early(net: Net, x: str) -> str:
+        x = net.op("Tanh", [net.conv(x, 4, 4)])
+        return net.add(net.conv(net.prelu(net.conv(net.prelu(x, 4), 4, 6), 6), 6, 4), x)
+
+    assert "PRelu" in refusal(block(early))
+    assert "with values in [-1, 1]" in refusal(block(early))
 
 
 def test_an_activation_that_lifts_the_zeros_of_a_pad() -> None:
