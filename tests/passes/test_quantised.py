@@ -343,11 +343,14 @@ def test_integers_that_only_the_join_read_are_made_on_the_results_grid() -> None
 
 
 def test_other_integers_move_to_the_results_grid() -> None:
-    """What makes them has no grid to change, or others read them."""
+    """What makes them has no grid to change, or others read them, or it makes 0 of what is negative."""
     moved = ["DequantizeLinear", "QuantizeLinear", "DequantizeLinear"]
     assert left(integers("t, u")) == ["Conv", "QuantizeLinear", "Identity", *moved]
     model = integers("t, u", "m = QuantizeLinear (c, s, v) z = DequantizeLinear (m, s, v)", ", float[N,1,4,4] z")
     assert sorted(left(model)) == sorted(["Conv", "QuantizeLinear", "DequantizeLinear", *moved])
+    model = block("""p = QuantizeLinear (x, s, v) m = QuantizeLinear (c, s, u)
+        a = com.microsoft.QLinearAdd (m, s, u, p, s, v, t, v) y = DequantizeLinear (a, t, v)""")
+    assert left(model) == ["Conv", "QuantizeLinear", *moved]
 
 
 @pytest.mark.parametrize(("zero", "least"), [("v", 0.0), ("i", -np.inf)])

@@ -189,6 +189,14 @@ def test_sizes_that_are_not_known_must_be_kept_whatever_they_are(net: Net, more:
             ShortenSkips().apply(model)
 
 
+def test_channels_that_are_not_known_are_not_the_layers(net: Net) -> None:
+    x = net.input("image", ["N", "C", "H", "W"], channels=2)
+    main = net.conv(net.relu(net.conv(x, "one", 2), "relu"), "two", 3)
+    model = net.model(net.op("Add", [main, net.conv(x, "skip", 3, 1)], "join"))
+    with pytest.raises(PassError, match="none certainly has an input of its output's shape"):
+        ShortenSkips().apply(model)
+
+
 def test_a_pad_before_its_convolution_belongs_to_the_layer(net: Net) -> None:
     x = net.input("image", ["N", 4, "H", "W"])
     y = net.relu(net.conv(x, "one", 4), "relu")
