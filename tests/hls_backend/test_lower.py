@@ -14,6 +14,7 @@ from hls_backend import LoweringError, execute, lower, qonnx_execution, threshol
 from hls_backend.compare import compare
 from hls_backend.datatypes import named
 from hls_backend.fifo import insert_fifos
+from hls_backend.host import prepare
 from hls_backend.layers import (
     MVAU,
     VVAU,
@@ -569,6 +570,14 @@ def test_a_network_that_is_not_the_one_lowered_is_found() -> None:
     assert not compare(model, lowered, images).equal
 
 
+def test_classes_that_are_not_the_network_s_are_found() -> None:
+    net, model = classifier([0.5, -1.0, 0.0, 2.0])
+    lowered, logits = lower(model), model.graph.output[0].name
+    bias = next(i for i in model.graph.initializer if i.name == model.graph.node[-1].input[2])
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.float32([99, -1, 0, 2]), bias.name))
+    assert compare(model, lowered, net.images(20)).mismatches[f"{logits}_class"] > 10
+
+
 def test_what_no_output_needs_is_left_out() -> None:
     net = Net((2, 4, 4))
     x = net.quant("x", 0.5, 4)
@@ -642,7 +651,9 @@ def test_a_quantised_constant_is_added() -> None:
     same_as_qonnx(net.model(net.quant(net.node("Relu", y), 0.3, 3)), net.images(5))
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("UINT8", 0, 255), ("INT4", -8, 7), ("BIPOLAR", -1, 1)])
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("UINT8", 0, 255), ("INT4", -8, 7), ("BIPOLAR", -1, 1), ("BINARY", 0, 1)]
+)
 def test_inputs_that_an_annotation_says_to_be_integers(name: str, low: int, high: int) -> None:
     net = Net((2, 3, 3))
     y = net.quant(net.conv(net.node("Div", "x", net.value(16.0)), 2, 4, (1, 1), bits=3), 0.3, 3)
@@ -654,7 +665,10 @@ def test_inputs_that_an_annotation_says_to_be_integers(name: str, low: int, high
     images = net.random.integers(low, high + 1, (10, 2, 3, 3)).astype(np.float32)
     images[images == 0] = 1 if name == "BIPOLAR" else 0
     dataflow = same_as_qonnx(model, images).dataflow
-    assert dataflow.inputs[0].type == named("BINARY" if name == "BIPOLAR" else name)
+    (stream,) = dataflow.inputs
+    assert stream.type == named("BINARY" if name == "BIPOLAR" else name)
+    sent = stream.scale * prepare(dataflow, images) + stream.bias
+    np.testing.assert_array_equal(sent, images.transpose(0, 2, 3, 1))
 
 
 @pytest.mark.parametrize("rows", [1, 4])

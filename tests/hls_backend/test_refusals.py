@@ -171,6 +171,36 @@ def test_weights_on_a_grid_without_zero() -> None:
     assert "zero is not on its grid; give weights an integral zero point" in text
 
 
+def test_weights_quantised_twice() -> None:
+    net = Net((2, 4, 4))
+    weights = net.quant(net.weights((3, 2, 1, 1), 4), 0.1, 4, signed=True)
+    text = refused(net.model(net.node("Conv", net.quant("x", 0.5, 4), weights)))
+    assert "it quantises what is quantised; keep one of the two quantisers" in text
+
+
+def test_truncation_to_other_bits_on_some_channels() -> None:
+    net = Net((2, 4, 4))
+    grid = [net.value(v) for v in (0.25, 0.0, 6.0, np.reshape([0.5, 1.0], (2, 1, 1)), 4.0)]
+    y = net.node("Trunc", net.quant("x", 0.25, 6), *grid, domain="qonnx.custom_op.general", rounding_mode="FLOOR")
+    assert "it drops more bits of some channels; give it one scale" in refused(net.model(y))
+
+
+def test_an_input_truncated_to_no_bounds() -> None:
+    net = Net((2, 4, 4))
+    grid = [net.value(v) for v in (0.25, 0.0, 6.0, 4.0)]
+    x = net.node("Trunc", "x", *grid, domain="qonnx.custom_op.general", rounding_mode="FLOOR")
+    text = refused(net.model(net.conv(x, 2, 2, (1, 1))))
+    assert "it sets no bounds to the input's integers; put a Quant before it" in text
+
+
+@pytest.mark.parametrize(("thresholds", "scale"), [([[1, 3, 2]], 1.0), ([[1, 2, 3]], -1.0)])
+def test_thresholds_that_do_not_rise(thresholds: list[list[int]], scale: float) -> None:
+    net = Net((2, 4, 4))
+    y, grid = net.conv(net.quant("x", 0.5, 4), 2, 2, (1, 1)), {"out_dtype": "UINT2", "out_scale": scale}
+    made = net.node("MultiThreshold", y, net.value(thresholds), domain="qonnx.custom_op.general", **grid)
+    assert "its thresholds do not rise; sort each channel's" in refused(net.model(made))
+
+
 def test_products_of_two_streams() -> None:
     net = Net((2, 4, 4))
     x = net.quant("x", 0.5, 4)
@@ -287,10 +317,13 @@ def test_a_window_larger_than_its_image() -> None:
     assert "its window of 3 x 3 does not fit into an image of 2 x 2" in text
 
 
-def test_weights_for_other_channels() -> None:
+@pytest.mark.parametrize(("inputs", "outputs", "groups"), [(3, 2, 1), (2, 3, 2)])
+def test_weights_for_other_channels(inputs: int, outputs: int, groups: int) -> None:
     net = Net((2, 4, 4))
-    text = refused(net.model(net.conv(net.quant("x", 0.5, 4), 3, 2, (1, 1))))
-    assert "its weights [2, 3, 1, 1] in 1 groups do not fit an input of 2 channels" in text
+    weights = net.weights((outputs, inputs // groups, 1, 1), 2)
+    text = refused(net.model(net.node("Conv", net.quant("x", 0.5, 4), weights, group=groups)))
+    said = f"its weights {[outputs, inputs // groups, 1, 1]} in {groups} groups do not fit an input of 2 channels"
+    assert said in text
 
 
 def test_an_image_larger_than_any() -> None:
